@@ -77,20 +77,28 @@ class Compiled:
 
     @cached_property
     def steps(self) -> tuple[str, ...]:
-        """The tasks of the outermost pipeline, in the order they can run."""
-        tasks = self.spec["root"]["dag"]["tasks"]
+        """The tasks of the outermost pipeline, in the order they can run, but for its exit task."""
+        tasks = tasks_of(self.spec)
         graph = {name: task.get("dependentTasks", []) for name, task in tasks.items()}
         return tuple(TopologicalSorter(graph).static_order())
 
     @cached_property
     def executors(self) -> dict[str, str]:
         """The step of each executor, by the key that `executor_of` returns."""
-        tasks = self.spec["root"]["dag"]["tasks"]
+        tasks = tasks_of(self.spec)
         return {
             key: step
             for step in self.steps
             for key in self._executors_below(tasks[step]["componentRef"]["name"])
         }
+
+    @cached_property
+    def exit_executor(self) -> str:
+        """What runs when everything else has ended, by its executor; empty without such a task."""
+        tasks = self.spec["root"]["dag"]["tasks"]
+        exits = [task for task in tasks.values() if _is_exit(task)]
+        names = (task["componentRef"]["name"] for task in exits)
+        return next((key for name in names for key in self._executors_below(name)), "")
 
     @cached_property
     def images(self) -> frozenset[str]:
@@ -177,6 +185,24 @@ class Compiled:
             yield executor_of([*container.get("command", []), *container.get("args", [])])
         for task in body.get("dag", {}).get("tasks", {}).values():
             yield from self._executors_below(task["componentRef"]["name"])
+
+
+def tasks_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the tasks of a pipeline's steps.
+
+    kfp compiles dsl.ExitHandler to two tasks, of which one holds the others and one is the exit.
+    """
+    tasks: Mapping[str, Any] = spec["root"]["dag"]["tasks"]
+    handled = [task for task in tasks.values() if not _is_exit(task)]
+    if len(handled) == len(tasks) or len(handled) != 1:
+        return tasks
+    component = spec["components"][handled[0]["componentRef"]["name"]]
+    return dict(component["dag"]["tasks"]) if "dag" in component else tasks
+
+
+def _is_exit(task: Mapping[str, Any]) -> bool:
+    parameters = task.get("inputs", {}).get("parameters", {}).values()
+    return any("taskFinalStatus" in value for value in parameters)
 
 
 def _way_out(name: str, expected: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from quatrain.components.errors import QuatrainError
@@ -34,10 +35,17 @@ def main() -> None:
 
     No step of the pipeline needs what notebooks do.
     """
-    with exit_on_termination(), without(NOTEBOOK):
-        from kfp.dsl.executor_main import executor_main  # takes a second, in which SIGTERM may come
+    try:
+        with exit_on_termination(), without(NOTEBOOK):
+            # It takes a second, in which SIGTERM may come.
+            from kfp.dsl.executor_main import executor_main
 
-        executor_main()
+            executor_main()
+    except (Exception, SystemExit) as error:
+        from quatrain.components.notify.failures import record
+
+        record(sys.argv, error)
+        raise
 
 
 if __name__ == "__main__":

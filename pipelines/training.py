@@ -7,6 +7,7 @@ from kfp import dsl
 
 from quatrain.components.evaluate.component import gate, measure
 from quatrain.components.image import IMAGE, LAUNCHER_IMAGE
+from quatrain.components.notify.component import notify
 from quatrain.components.package.component import package
 from quatrain.components.preprocess.component import find_files, preprocess
 from quatrain.components.preprocess.drift.component import compare
@@ -102,61 +103,72 @@ def make_pipeline(
         sample_rows: int = 0,
         train_image: str = image,
         template: str = "",
+        notices: dict = {},  # noqa: B006 - compiled, never called with it
     ) -> None:
-        prepared = prepare(
+        ended = notify(
             spec=spec,
             root=root,
-            runner=runner,
-            runner_options=runner_options,
+            run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            addresses=notices,
             project=project,
             location=location,
-            at=at,
-            cache_key=cache_key,
-            sample_rows=sample_rows,
         )
-        prepared.set_caching_options(False)  # the digest of its files is not known yet
-        examples = prepared.outputs["examples"]
-        proved = configure(
-            package(
+        configure(ended, repeatable=False)
+        with dsl.ExitHandler(ended, name="run"):
+            prepared = prepare(
                 spec=spec,
                 root=root,
-                run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
-                created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+                runner=runner,
+                runner_options=runner_options,
+                project=project,
+                location=location,
+                at=at,
                 cache_key=cache_key,
-                examples=examples,
+                sample_rows=sample_rows,
             )
-        )
-        trained = train(
-            spec=spec,
-            tier=tier,
-            image=train_image,
-            project=project,
-            location=location,
-            service_account=service_account,
-            network=network,
-            reserved_ip_ranges=reserved_ip_ranges,
-            psc_interface=psc_interface,
-            encryption_key=encryption_key,
-            examples=examples,
-            package=proved.outputs["package"],
-        )
-        trained.set_caching_options(False)
-        evaluated = evaluate(
-            spec=spec,
-            root=root,
-            cache_key=cache_key,
-            template=template,
-            files=prepared.outputs["files"],
-            digest=prepared.outputs["digest"],
-            runner=runner,
-            runner_options=runner_options,
-            project=project,
-            location=location,
-            examples=examples,
-            drift=prepared.outputs["drift"],
-            model=trained.output,
-        )
-        evaluated.set_caching_options(False)
+            prepared.set_caching_options(False)  # the digest of its files is not known yet
+            examples = prepared.outputs["examples"]
+            proved = configure(
+                package(
+                    spec=spec,
+                    root=root,
+                    run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                    created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+                    cache_key=cache_key,
+                    examples=examples,
+                )
+            )
+            trained = train(
+                spec=spec,
+                tier=tier,
+                image=train_image,
+                project=project,
+                location=location,
+                service_account=service_account,
+                network=network,
+                reserved_ip_ranges=reserved_ip_ranges,
+                psc_interface=psc_interface,
+                encryption_key=encryption_key,
+                examples=examples,
+                package=proved.outputs["package"],
+            )
+            trained.set_caching_options(False)
+            evaluated = evaluate(
+                spec=spec,
+                root=root,
+                cache_key=cache_key,
+                template=template,
+                files=prepared.outputs["files"],
+                digest=prepared.outputs["digest"],
+                runner=runner,
+                runner_options=runner_options,
+                project=project,
+                location=location,
+                examples=examples,
+                drift=prepared.outputs["drift"],
+                model=trained.output,
+            )
+            evaluated.set_caching_options(False)
 
     return training
 

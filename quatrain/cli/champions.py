@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from quatrain.cli import completion
-from quatrain.cli.options import JSON, ROOT, with_options
+from quatrain.cli.options import JSON, NOTIFY, ROOT, with_options
 
 REASON = click.option(
     "--reason", required=True, metavar="TEXT", help="Say why; it is recorded with your name."
@@ -38,8 +38,9 @@ def models(name: str, root: str, cloud: str, as_json: bool) -> None:
 @click.argument("run", metavar="RUN", shell_complete=completion.runs)
 @REASON
 @with_options(*ROOT)
+@NOTIFY
 @JSON
-def promote(run: str, reason: str, root: str, cloud: str, as_json: bool) -> None:
+def promote(run: str, reason: str, root: str, cloud: str, notify: str, as_json: bool) -> None:
     """Make the model of a measured RUN the champion, whatever its gate decided.
 
     RUN is a folder, gs://ROOT/NAME/RUN, or an id below the root: a part of it, NAME/ID or latest.
@@ -51,7 +52,7 @@ def promote(run: str, reason: str, root: str, cloud: str, as_json: bool) -> None
     """  # noqa: D301
     from quatrain.face.champions import promote
 
-    _print(promote(run, reason, root=root, cloud=cloud), as_json)
+    _print(promote(run, reason, root=root, cloud=cloud, notify=notify), as_json)
 
 
 @click.command()
@@ -59,8 +60,11 @@ def promote(run: str, reason: str, root: str, cloud: str, as_json: bool) -> None
 @click.option("--to", default="", metavar="ID", help="The run to go back to. [default: the last]")
 @REASON
 @with_options(*ROOT)
+@NOTIFY
 @JSON
-def rollback(name: str, to: str, reason: str, root: str, cloud: str, as_json: bool) -> None:
+def rollback(
+    name: str, to: str, reason: str, root: str, cloud: str, notify: str, as_json: bool
+) -> None:
     """Give the place of model NAME's champion back to the one before.
 
     \b
@@ -69,7 +73,7 @@ def rollback(name: str, to: str, reason: str, root: str, cloud: str, as_json: bo
     """  # noqa: D301
     from quatrain.face.champions import rollback
 
-    _print(rollback(name, reason, to=to, root=root, cloud=cloud), as_json)
+    _print(rollback(name, reason, to=to, root=root, cloud=cloud, notify=notify), as_json)
 
 
 def _print(move: dict[str, Any], as_json: bool) -> None:

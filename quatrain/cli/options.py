@@ -46,6 +46,12 @@ AT = click.option(
     metavar="TIME",
     help="End of source.window, if not now, such as 2013-07-01.",
 )
+NOTIFY = click.option(
+    "--notify",
+    default="",
+    metavar="URL",
+    help="Send a notice of the outcome to this webhook.",
+)
 SET = click.option(
     "--set",
     "overrides",

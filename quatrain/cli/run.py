@@ -6,7 +6,17 @@ from pathlib import Path
 
 import click
 
-from quatrain.cli.options import AT, PATH, RUNNER_OPTION, SET, SPEC, TIER, TRUST, runner_options_of
+from quatrain.cli.options import (
+    AT,
+    NOTIFY,
+    PATH,
+    RUNNER_OPTION,
+    SET,
+    SPEC,
+    TIER,
+    TRUST,
+    runner_options_of,
+)
 from quatrain.components.uris import DEFAULT_ROOT
 
 
@@ -45,6 +55,7 @@ from quatrain.components.uris import DEFAULT_ROOT
 @click.option("--quick", is_flag=True, help="Try the spec on 20,000 rows; nothing is promoted.")
 @click.option("--no-cache", is_flag=True, help="Redo everything, even what has not changed.")
 @AT
+@NOTIFY
 def run(
     spec: Path,
     tier: str,
@@ -58,11 +69,11 @@ def run(
     quick: bool,
     no_cache: bool,
     at: str,
+    notify: str,
 ) -> None:
     """Run the whole pipeline for SPEC on this machine.
 
-    The results are in ROOT/<name>/<run id>. ROOT/<name>/latest points to the last run that was
-    measured.
+    The results are in ROOT/<name>/<run id>; ROOT/<name>/latest is the last.
 
     \b
     Example:
@@ -87,6 +98,7 @@ def run(
         quick=quick,
         no_cache=no_cache,
         at=at,
+        notify=notify,
     )
     folder = Path(finished_run.place)
     for name in ("report.html", "metrics.json", "model"):

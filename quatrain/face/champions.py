@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from quatrain.calls import public
 from quatrain.components import history
 from quatrain.components.errors import QuatrainError
 from quatrain.components.evaluate import ledger
+from quatrain.components.notify.notice import PROMOTED, ROLLED_BACK, of_move
+from quatrain.components.notify.sending import check_webhook, send
 from quatrain.components.storage import is_remote
 from quatrain.components.wording import near
 from quatrain.local.runs import follow_champion
@@ -19,6 +23,7 @@ from quatrain.results.listing import Root, RunsNotFound, list_models, open_root
 from quatrain.results.records import read_record
 from quatrain.results.run_files import files_of_run
 from quatrain.results.summary import RunSummary
+from quatrain.vertex.cloud_file import load_cloud
 
 
 @public
@@ -28,6 +33,7 @@ def promote(
     *,
     root: str | os.PathLike[str] = "",
     cloud: str | os.PathLike[str] = "",
+    notify: str = "",
 ) -> dict[str, Any]:
     """Makes the model of a measured run the champion, whatever its gate decided.
 
@@ -36,7 +42,8 @@ def promote(
         reason: Why; it is recorded with the name of the user.
         root: The folder of all runs, a path or a gs:// uri; if empty, that of the cloud settings,
             or `runs`.
-        cloud: A file of cloud settings.
+        cloud: A file of cloud settings, whose `notify` hears of it.
+        notify: The address of a webhook that hears of it, instead.
 
     Returns:
         The move: `run`, the run `before` it, `at`, `by` and `reason`.
@@ -44,13 +51,16 @@ def promote(
     Raises:
         QuatrainError: There is no such run, it was not measured, or its artifacts are gone.
     """
+    addresses = _addresses(os.fspath(cloud), notify)
     where = open_root(os.fspath(root), os.fspath(cloud), check=False)
     place = files_of_run(find_place(os.fspath(run), where)).place.rstrip("/")
     if not is_remote(place):
         place = str(Path(place).resolve())
     of_model, _, id_ = place.rpartition("/")
     of_all, _, name = of_model.rpartition("/")
-    return _move(of_all, name, id_, reason)
+    move = _move(of_all, name, id_, reason)
+    _send(name, move, PROMOTED, addresses)
+    return move
 
 
 @public
@@ -61,6 +71,7 @@ def rollback(
     to: str = "",
     root: str | os.PathLike[str] = "",
     cloud: str | os.PathLike[str] = "",
+    notify: str = "",
 ) -> dict[str, Any]:
     """Gives the place back to the champion before, or to the model of another run.
 
@@ -70,7 +81,8 @@ def rollback(
         to: The id of a run; if empty, the champion before the one that is it now.
         root: The folder of all runs, a path or a gs:// uri; if empty, that of the cloud settings,
             or `runs`.
-        cloud: A file of cloud settings.
+        cloud: A file of cloud settings, whose `notify` hears of it.
+        notify: The address of a webhook that hears of it, instead.
 
     Returns:
         The move: `run`, the run `before` it, `at`, `by` and `reason`.
@@ -78,8 +90,11 @@ def rollback(
     Raises:
         QuatrainError: There is no champion before, or its artifacts are gone.
     """
+    addresses = _addresses(os.fspath(cloud), notify)
     where = open_root(os.fspath(root), os.fspath(cloud))
-    return _move(_full(where), name, to or ledger.run_before(where.uri, name), reason)
+    move = _move(_full(where), name, to or ledger.run_before(where.uri, name), reason)
+    _send(name, move, ROLLED_BACK, addresses)
+    return move
 
 
 @public
@@ -156,6 +171,22 @@ def _move(root: str, name: str, run: str, reason: str) -> dict[str, Any]:
     if not is_remote(root):
         follow_champion(Path(root, name))
     return move
+
+
+def _addresses(cloud: str, notify: str) -> dict[str, str]:
+    """Returns who hears of a move: the webhook, or else those of the cloud's settings."""
+    if notify:
+        check_webhook(notify)
+        return {"webhook": notify}
+    settings = load_cloud(cloud, allow_tag=True).notify if cloud else None
+    return settings.addresses if settings else {}
+
+
+def _send(name: str, move: Mapping[str, Any], event: str, addresses: Mapping[str, str]) -> None:
+    """Sends a notice of a move, which has been made whatever becomes of the notice."""
+    if addresses:
+        for line in send(of_move(name, move, event), addresses):
+            print(line, file=sys.stderr)
 
 
 def _user() -> str:

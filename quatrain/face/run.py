@@ -14,6 +14,7 @@ from quatrain.calls import public
 from quatrain.components.engine.names import LOCAL
 from quatrain.components.errors import QuatrainError
 from quatrain.components.login import check_login
+from quatrain.components.notify.sending import check_webhook
 from quatrain.components.package.publishing import check_trainer
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.times import window_end
@@ -44,6 +45,7 @@ def run(
     quick: bool = False,
     no_cache: bool = False,
     at: str = "",
+    notify: str = "",
 ) -> Run:
     """Runs the whole pipeline for a spec on this machine, and prints its progress.
 
@@ -63,6 +65,8 @@ def run(
             package that is not proved; nothing is promoted.
         no_cache: Whether to redo everything, even what has not changed.
         at: The end of source.window, if not now, such as 2013-07-01.
+        notify: The https address of a webhook that hears how the run ended, or the version of a
+            secret that holds one.
 
     Returns:
         The run, whose folder is `<root>/<name>/<run id>`.
@@ -77,6 +81,8 @@ def run(
     if pipeline is None:
         engine.check(runner, options)
         engine.check_here(runner)
+    if notify:
+        check_webhook(notify)
     with call_spec(spec, set, data, root) as call:
         _check_before(call.spec, tier, at)
         model_spec = call.keep()
@@ -93,6 +99,7 @@ def run(
                 at=at,
                 quick=quick,
                 cached=not no_cache,
+                notify=notify,
                 trust=trust or pipeline is None,
                 copied=lambda: shutil.rmtree(folder),  # a killed run would leave it
             )

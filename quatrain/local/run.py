@@ -20,6 +20,8 @@ from uuid import uuid4
 
 from quatrain.components.buckets import HERE
 from quatrain.components.errors import GateFailed, QuatrainError, short_traceback
+from quatrain.components.notify.failures import FUNCTION, record_text
+from quatrain.components.notify.sending import shown
 from quatrain.components.quick_run import ROWS
 from quatrain.components.specification.parameter import parameter_of, write_spec
 from quatrain.components.specification.schema import ModelSpec
@@ -42,7 +44,7 @@ from quatrain.pipelines.origin import check_origin
 from quatrain.terminal.console import Console, progress_stream, summarize, taken_from_cache
 from quatrain.terminal.printouts import short_path
 from quatrain.terminal.verdict import last_lines, missed_gate
-from quatrain.trainer.failure import full_disk
+from quatrain.trainer.failure import NAME, full_disk
 
 UNSCHEDULED = "1970-01-01T00:00:00Z"
 """The schedule time that Vertex sets for a run without a schedule."""
@@ -92,16 +94,24 @@ class _Session:
     """The tasks of one run: starts them, times them, and records why one failed."""
 
     def __init__(
-        self, run: RunFolder, compiled: Compiled, console: Console, cache_key: str
+        self,
+        run: RunFolder,
+        compiled: Compiled,
+        console: Console,
+        cache_key: str,
+        notices: Mapping[str, str],
     ) -> None:
         self.run, self.compiled, self.console = run, compiled, console
-        self.cache_key = cache_key
+        self.cache_key, self.notices = cache_key, notices
         self.failure = ""
         self._artifacts: dict[str, str] = {}
         self._launched: dict[str, training_job.Outcome] = {}
 
     def run_task(self, command: Sequence[str], env: Mapping[str, str]) -> bool:
         """Runs one task and returns whether it succeeded."""
+        if executor_of(command) == self.compiled.exit_executor:
+            self._run_exit(command, env)
+            return True
         self.failure = ""  # kfp may retry a failed task
         step = self._step(self.compiled.step_of(command))
         log = self.run.log_path(step.name)
@@ -121,9 +131,32 @@ class _Session:
         step.wall_s = time.monotonic() - step.started
         if not outcome.succeeded:
             self._fail(step, outcome)
+            _record_failure(command, outcome.reason)
         self.run.link(self._artifacts)
         self.run.write()
         return outcome.succeeded
+
+    def _run_exit(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+        """Sends the notice of the run, if it has addresses; whatever comes of it is logged."""
+        if not self.failure:
+            self.end_step()
+        if not self.notices:
+            return  # its process would take half a second to send nothing
+        log = self.run.log_path("notify")
+        process = Process(kfp_seam.with_this_python(command), log, {**_task_environment(), **env})
+        try:
+            while process.poll() is None:
+                time.sleep(POLL_S)
+        finally:
+            stop_all([process])
+        with contextlib.suppress(OSError):
+            text = log.read_text(encoding="utf-8")
+            for address in self.notices.values():  # KFP logs the inputs, and an address is a secret
+                text = text.replace(address, shown(address))
+            log.write_text(text, encoding="utf-8")
+            for line in text.splitlines():
+                if line.startswith("notify: "):
+                    self.console.print(line)
 
     def _step(self, name: str) -> Step:
         if not self.run.steps or self.run.steps[-1].name != name:
@@ -250,6 +283,7 @@ def run_pipeline(
     stream: TextIO | None = None,
     trust: bool = False,
     copied: Callable[[], object] = lambda: None,
+    notify: str = "",
 ) -> RunFolder:
     """Executes a compiled pipeline file, byte for byte, on this machine.
 
@@ -267,6 +301,7 @@ def run_pipeline(
         stream: Receives the progress; by default `progress_stream()`.
         trust: Whether to run a file that `quatrain compile` would not write.
         copied: Called once the run's folder has a copy of the file.
+        notify: The address of a webhook that hears how the run ended; if empty, none does.
 
     Raises:
         PipelineError: The file is not a pipeline, takes other parameters, or is not to be trusted.
@@ -284,7 +319,7 @@ def run_pipeline(
         **({"sample_rows": ROWS} if quick else {}),
         **({"template": compiled.sha256} if compiled.takes("template") else {}),
     }
-    return _run(compiled, spec, root, options, cache_key, scheduled, stream, trust, copied)
+    return _run(compiled, spec, root, options, cache_key, scheduled, stream, trust, copied, notify)
 
 
 def predict_window(
@@ -353,9 +388,13 @@ def _run(
     stream: TextIO | None,
     trust: bool,
     copied: Callable[[], object],
+    notify: str = "",
 ) -> RunFolder:
     """Executes a compiled file with the arguments `options`, in a new folder below `root`."""
+    notices = {"webhook": notify} if notify else {}
     arguments = {"spec": parameter_of(spec, options["root"]), **options}
+    arguments |= {"notices": notices} if notices else {}
+    options |= {"notices": {kind: shown(address) for kind, address in notices.items()}}
     compiled.check_arguments(arguments)
     if not trust:
         check_origin(compiled)
@@ -370,7 +409,7 @@ def _run(
     copied()
     console = Console(stream or progress_stream(), len(compiled.steps))
     console.print(f"run {short_path(run.folder)}")
-    session = _Session(run, compiled, console, cache_key)
+    session = _Session(run, compiled, console, cache_key, notices)
     try:
         with termination_as_interrupt(), _alone(console):
             error = _execute(session, arguments, scheduled)
@@ -439,6 +478,16 @@ def _task_environment() -> dict[str, str]:
     path = [code, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     settings = {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **settings}
+
+
+def _record_failure(command: Sequence[str], reason: str) -> None:
+    """Records why a component failed for the exit task, if it was killed before it could."""
+    if FUNCTION not in command:
+        return  # the trainer records its own
+    document = json.loads(_option(command, "--executor_input"))
+    if not Path(document["outputs"]["outputFile"]).with_name(NAME).exists():
+        with contextlib.suppress(OSError):
+            record_text(command, reason, "StepError")
 
 
 def _option(command: Sequence[str], name: str) -> str:

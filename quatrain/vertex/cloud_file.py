@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from quatrain.components.documents import DocumentError, read_documents, requirement
 from quatrain.components.errors import QuatrainError
 from quatrain.components.image import LAUNCHER_IMAGE
+from quatrain.components.notify.sending import NoticeError, check_topic, check_webhook
 from quatrain.components.wording import near
 from quatrain.validation.load import override
 from quatrain.validation.problems import PLACEHOLDER
@@ -132,6 +133,38 @@ class Images(BaseModel):
         return self.all.get(accelerator) if len(self.all) > 1 else self.steps
 
 
+class Notify(BaseModel):
+    """Who hears how a run ended.
+
+    Attributes:
+        webhook: An https address, or the version of a secret that holds one.
+        pubsub: A topic of Pub/Sub.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    webhook: str | None = None
+    pubsub: str | None = None
+
+    @model_validator(mode="after")
+    def _right(self) -> Notify:
+        if not self.addresses:
+            raise ValueError("name a webhook, a pubsub topic, or both")
+        try:
+            if self.webhook is not None:
+                check_webhook(self.webhook)
+            if self.pubsub is not None:
+                check_topic(self.pubsub)
+        except NoticeError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The addresses by their kind."""
+        return self.model_dump(exclude_none=True)
+
+
 class Cloud(BaseModel):
     """Where a job runs, under which account and in which images.
 
@@ -157,6 +190,7 @@ class Cloud(BaseModel):
         retries: How often a failed component is retried; a training job never is.
         budget_usd: `doctor` and `submit` refuse a run that may cost more.
         registry: The repository of templates.
+        notify: Who hears how a run ended.
         api_endpoint: Replaces Google's addresses, without credentials; for tests.
     """
 
@@ -181,6 +215,7 @@ class Cloud(BaseModel):
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     budget_usd: Annotated[float, Field(gt=0)] | None = None
     registry: str | None = None
+    notify: Notify | None = None
     api_endpoint: str | None = None
 
     @property
@@ -258,9 +293,13 @@ def _sentence(error: Any) -> str:
     if kind == "missing":
         return f"{at}: missing; for example {_FORMS[at][1]}"
     if kind == "extra_forbidden":
+        if error["loc"][0] == "notify" and len(error["loc"]) > 1:
+            return f"{at}: unknown key{near(at.rpartition('.')[2], Notify.model_fields)}"
         if len(error["loc"]) > 1:
             return f"{at}: unknown key; an image is for cpu, cuda (GPUs) or tpu"
         return f"{at}: unknown key{near(at, Cloud.model_fields)}"
+    if kind == "model_type" and at == "notify":
+        return f"{at}: write a mapping of webhook and pubsub"
     if kind == "model_type":
         return f"{at}: write one image, or a mapping of cpu, cuda and tpu, not {error['input']!r}"
     if kind == "value_error":

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from quatrain.pipelines.compiled import tasks_of as steps_below
+
 FINISHED = ("SUCCEEDED", "FAILED", "CANCELLED")
 """The states in which a job ends."""
 
@@ -57,8 +59,8 @@ def state_of(job_or_task: Mapping[str, Any]) -> str:
 
 def steps_of(job: Mapping[str, Any]) -> list[str]:
     """Returns the names of the pipeline's outermost tasks, by the alphabet."""
-    dag = job.get("pipelineSpec", {}).get("root", {}).get("dag", {})
-    return sorted(dag.get("tasks", {}))
+    spec = job.get("pipelineSpec", {})
+    return sorted(steps_below(spec)) if "root" in spec else []
 
 
 def path_of(job: Mapping[str, Any], task: Mapping[str, Any], steps: Collection[str]) -> list[str]:

@@ -283,6 +283,8 @@ def make_job(
         return _as_job(compiled, spec, cloud, runner, runner_options, template_uri, parameters)
     if compiled.takes("template"):
         parameters["template"] = compiled.sha256
+    if cloud.notify and compiled.takes("notices"):
+        parameters["notices"] = cloud.notify.addresses
     train_image = cloud.train_image(resolve_tier(spec, tier))
     if train_image != cloud.image.steps:
         parameters["train_image"] = train_image

@@ -17,6 +17,7 @@ from quatrain.pipelines.compiled import (
     PipelineError,
     compile_pipeline,
     read_compiled,
+    tasks_of,
 )
 from quatrain.pipelines.origin import check_origin
 
@@ -72,7 +73,7 @@ def test_every_step_of_ours_may_have_its_own_memory_and_cpus(tmp_path):
     executors = read_compiled(path).spec["deploymentSpec"]["executors"].values()
     containers = [e["container"] for e in executors]
     ours = [c["resources"] for c in containers if c["image"] == IMAGE]
-    assert [(r["memoryLimit"], r["cpuLimit"]) for r in ours] == [(32.0, 8.0)] * 8
+    assert [(r["memoryLimit"], r["cpuLimit"]) for r in ours] == [(32.0, 8.0)] * 9
     assert not any("resources" in c for c in containers if c["image"] != IMAGE)
 
 
@@ -84,7 +85,7 @@ def test_the_report_has_the_type_that_the_console_shows(compiled):
 def test_every_component_takes_the_place_of_its_shell(compiled):
     containers = [e["container"] for e in compiled.spec["deploymentSpec"]["executors"].values()]
     scripts = [c["command"][2] for c in containers if c["image"] == IMAGE]
-    assert [script.count("exec env _KFP_RUNTIME=true python3 -m ") for script in scripts] == [1] * 8
+    assert [script.count("exec env _KFP_RUNTIME=true python3 -m ") for script in scripts] == [1] * 9
     assert not any("executor_main" in script for script in scripts)
 
 
@@ -133,7 +134,7 @@ def branch(compiled, number):
 
 
 def inner(compiled, step):
-    name = compiled.spec["root"]["dag"]["tasks"][step]["componentRef"]["name"]
+    name = tasks_of(compiled.spec)[step]["componentRef"]["name"]
     return compiled.spec["components"][name].get("dag", {}).get("tasks", {})
 
 
@@ -163,7 +164,7 @@ def test_only_preprocess_is_cached_and_it_knows_the_files_but_not_the_time(compi
 
 
 def test_evaluate_takes_the_model_of_the_nested_pipeline(compiled):
-    tasks = compiled.spec["root"]["dag"]["tasks"]
+    tasks = tasks_of(compiled.spec)
     model = tasks["evaluate"]["inputs"]["artifacts"]["model"]
     assert model["taskOutputArtifact"]["producerTask"] == "train"
     outputs = compiled.spec["components"]["comp-train"]["dag"]["outputs"]["artifacts"]
@@ -179,8 +180,8 @@ def test_components_run_one_image_and_replicas_that_one_unless_the_run_names_ano
     assert set(images.values()) == {IMAGE}
     plan = compiled.spec["components"]["comp-train"]["dag"]["tasks"]["plan"]
     assert plan["inputs"]["parameters"]["image"] == {"componentInputParameter": "image"}
-    train = compiled.spec["root"]["dag"]["tasks"]["train"]["inputs"]["parameters"]
-    assert train["image"] == {"componentInputParameter": "train_image"}
+    train = tasks_of(compiled.spec)["train"]["inputs"]["parameters"]
+    assert train["image"] == {"componentInputParameter": "pipelinechannel--train_image"}
     parameters = compiled.spec["root"]["inputDefinitions"]["parameters"]
     assert parameters["train_image"]["defaultValue"] == IMAGE
 
@@ -241,3 +242,13 @@ def test_the_prediction_pipeline_is_another_file_with_the_same_rules(tmp_path):
         name: task.get("retryPolicy", {}).get("maxRetryCount") for name, task in tasks.items()
     }
     assert retried == {"find-inputs": 2, "compare-inputs": None, "predict": 2}
+
+
+def test_one_exit_task_hears_how_all_steps_have_ended(compiled):
+    assert compiled.exit_executor == "notify"
+    task = compiled.spec["root"]["dag"]["tasks"]["notify"]
+    assert task["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    assert task["dependentTasks"] == ["exit-handler-1"]
+    assert task["inputs"]["parameters"]["status"] == {
+        "taskFinalStatus": {"producerTask": "exit-handler-1"}
+    }

@@ -10,6 +10,7 @@ from quatrain.pipelines.origin import check_origin
 
 IMAGE = "europe-west1-docker.pkg.dev/p/r/quatrain@sha256:" + "0a" * 32
 LAUNCHER = "europe-west1-docker.pkg.dev/p/r/launcher@sha256:" + "0b" * 32
+STEPS = ("components", "comp-exit-handler-1", "dag", "tasks")
 GATE = ("deploymentSpec", "executors", "exec-gate", "container")
 
 
@@ -81,20 +82,16 @@ def append(text):
             "it has deploymentSpec.executors.exec-gate.container.resources;",
         ),
         (
-            lambda d: at(d, "root", "dag", "tasks").pop("evaluate"),
-            "it lacks root.dag.tasks.evaluate",
+            lambda d: at(d, *STEPS).pop("evaluate"),
+            "it lacks components.comp-exit-handler-1.dag.tasks.evaluate",
         ),
         (
-            lambda d: at(d, "root", "dag", "tasks", "train").update(
-                retryPolicy={"maxRetryCount": 3}
-            ),
+            lambda d: at(d, *STEPS, "train").update(retryPolicy={"maxRetryCount": 3}),
             "retryPolicy",
         ),
         (
-            lambda d: at(d, "root", "dag", "tasks", "train", "cachingOptions").update(
-                enableCache=True
-            ),
-            "root.dag.tasks.train.cachingOptions",
+            lambda d: at(d, *STEPS, "train", "cachingOptions").update(enableCache=True),
+            "comp-exit-handler-1.dag.tasks.train.cachingOptions",
         ),
         (
             lambda d: at(d, "root", "inputDefinitions", "parameters", "train_image").update(

@@ -1,0 +1,1 @@
+"""Notices: someone hears how a run ended, and who is the champion."""

@@ -1,0 +1,36 @@
+"""The KFP doorway of the exit task."""
+
+from kfp import dsl
+
+from quatrain.components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def notify(
+    spec: str,
+    root: str,
+    run: str,
+    addresses: dict,
+    project: str,
+    location: str,
+    status: dsl.PipelineTaskFinalStatus,
+    sent: dsl.OutputPath(str),  # type: ignore[valid-type]
+) -> None:
+    """Sends a notice of how the run has ended, when everything else has; it never fails.
+
+    Args:
+        spec: The model spec as JSON text, or the uri of its file.
+        root: The folder of all runs, where the verdict is recorded.
+        run: The name of the run.
+        addresses: `webhook` and `pubsub`; if empty, nothing is sent.
+        project: The project of the job.
+        location: The region of the job.
+        status: How the run has ended.
+        sent: What became of the notice. Its folder lies beside those of the other tasks.
+    """
+    if addresses:
+        from quatrain.components.notify.run import notify_of
+
+        notify_of(
+            addresses, spec, root, run, project, location, status.state, status.error_message, sent
+        )

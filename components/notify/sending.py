@@ -1,0 +1,227 @@
+"""Sends a notice to a webhook and to a topic of Pub/Sub; what is not sent is a sentence.
+
+The address of a webhook is often a secret, so no message shows more of it than its host.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from quatrain.components.errors import QuatrainError
+from quatrain.components.notify.notice import Notice
+from quatrain.components.wording import first_line
+
+SECRET = re.compile(r"projects/[A-Za-z0-9._:-]+/secrets/[A-Za-z0-9_-]+/versions/(latest|[0-9]+)")
+TOPIC = re.compile(r"projects/[A-Za-z0-9._:-]+/topics/[A-Za-z][A-Za-z0-9._~+%-]{2,254}")
+HERE = ("localhost", "127.0.0.1", "::1")
+"""The hosts that http is allowed for."""
+TIMEOUT_S, DEADLINE_S = 10.0, 30.0
+"""The longest wait for a server's next byte, and for everything that a notice takes."""
+PAUSES_S = (1.0, 3.0)
+"""The waits before the second and the third attempt."""
+TRANSIENT = (429, 502, 503, 504)
+"""The answers that are worth another attempt."""
+MAX_SECRET = 8 << 10
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_TEXT_ALONE = ("chat.googleapis.com", "hooks.slack.com")
+"""Google Chat refuses a field that it does not know, and Slack shows `text` alone."""
+_CARDS = (".logic.azure.com", ".powerplatform.com")
+"""The hosts of Teams' workflows, which take cards
+(https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using)."""
+
+
+class NoticeError(QuatrainError):
+    """The address of a notice is wrong, or the notice cannot be sent."""
+
+
+def check_webhook(address: str) -> None:
+    """Checks the form of a webhook's address: https, or the version of a secret that holds one.
+
+    Raises:
+        NoticeError: It is neither; the message has no more of it than the host.
+    """
+    if SECRET.fullmatch(address):
+        return
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and host in HERE)
+    if not is_safe or not host or parts.username is not None or not address.isprintable():
+        raise NoticeError(
+            f"the webhook {shown(address)!r} cannot be used: write https://HOST/PATH without a "
+            f"user (http for localhost alone), or a secret that holds it, as "
+            f"projects/PROJECT/secrets/NAME/versions/latest"
+        )
+
+
+def check_topic(topic: str) -> None:
+    """Checks the form of a topic.
+
+    Raises:
+        NoticeError: It has another one.
+    """
+    if not TOPIC.fullmatch(topic):
+        raise NoticeError(f"the topic {topic!r} has another form than projects/PROJECT/topics/NAME")
+
+
+def shown(address: str) -> str:
+    """Returns what may be shown of an address: a secret's name, or scheme and host."""
+    if SECRET.fullmatch(address):
+        return address
+    scheme, separator, rest = address.partition("://")
+    host = re.split(r"[/?#]", rest.rpartition("@")[2])[0]
+    return f"{scheme}://{host}/..." if separator else "..."
+
+
+def send(notice: Notice, addresses: Mapping[str, str], deadline_s: float = DEADLINE_S) -> list[str]:
+    """Sends a notice and returns a sentence for each address; it raises nothing and does not hang.
+
+    Args:
+        notice: The notice.
+        addresses: `webhook` and `pubsub`, either of which may be absent.
+        deadline_s: How long it may take in all.
+    """
+    lines = ["it was not sent: there was no answer in time"]
+
+    def work() -> None:
+        lines[:] = [_attempt(kind, notice, address) for kind, address in addresses.items()]
+
+    thread = threading.Thread(target=work, daemon=True)  # a slow server must not hold the process
+    thread.start()
+    thread.join(deadline_s)
+    return [f"notify: {notice.event}: {line}" for line in lines]
+
+
+def _attempt(kind: str, notice: Notice, address: str) -> str:
+    try:
+        _SENDERS[kind](notice, address)
+    except Exception as error:  # a notice never fails a run
+        why = str(error) if isinstance(error, NoticeError) else type(error).__name__
+        return f"not sent to {shown(address) if kind == 'webhook' else address}: {why}"
+    return f"sent to {shown(address) if kind == 'webhook' else address}"
+
+
+def _to_webhook(notice: Notice, address: str) -> None:
+    check_webhook(address)
+    if SECRET.fullmatch(address):
+        address = _secret(address)
+        check_webhook(address)
+    _post(address, body_for(notice, urlsplit(address).hostname or ""))
+
+
+def body_for(notice: Notice, host: str) -> dict[str, Any]:
+    """Returns the body that a host takes: for people at a chat service, with fields elsewhere."""
+    if host.endswith(_CARDS):
+        text = {"type": "TextBlock", "text": notice.text, "wrap": True}
+        card = {"type": "AdaptiveCard", "version": "1.4", "body": [text]}
+        kind = "application/vnd.microsoft.card.adaptive"
+        return {"type": "message", "attachments": [{"contentType": kind, "content": card}]}
+    text_alone = {"text": notice.text}
+    return text_alone if host in _TEXT_ALONE else {**text_alone, "quatrain": notice.as_json()}
+
+
+def _to_topic(notice: Notice, topic: str) -> None:
+    """Publishes a notice (https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.topics/publish)."""
+    check_topic(topic)
+    body = {"text": notice.text, "quatrain": notice.as_json()}
+    data = base64.b64encode(json.dumps(body).encode()).decode()
+    attributes = {"event": notice.event, "model": notice.model, "run": notice.run}
+    message = {"data": data, "attributes": {k: v for k, v in attributes.items() if v}}
+    # The variable is that of Google's own clients (https://cloud.google.com/pubsub/docs/emulator).
+    host = os.environ.get("PUBSUB_EMULATOR_HOST")
+    base = f"http://{host}" if host else "https://pubsub.googleapis.com"
+    headers = {} if host else _authorization()
+    _post(f"{base}/v1/{topic}:publish", {"messages": [message]}, headers)
+
+
+def _secret(version: str) -> str:
+    """Returns what the version of a secret holds.
+
+    https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions/access
+    """
+    import requests
+
+    host = os.environ.get("SECRET_MANAGER_EMULATOR_HOST")
+    base = f"http://{host}" if host else "https://secretmanager.googleapis.com"
+    headers = {} if host else _authorization()
+    try:
+        answer = requests.get(
+            f"{base}/v1/{version}:access", headers=headers, timeout=TIMEOUT_S, allow_redirects=False
+        )
+    except requests.RequestException as error:
+        raise NoticeError(f"Secret Manager did not answer: {type(error).__name__}") from error
+    if answer.status_code != 200:
+        raise NoticeError(
+            f"Secret Manager answered {answer.status_code} for {version}; the account of the run "
+            f"needs roles/secretmanager.secretAccessor on the secret"
+        )
+    try:
+        data = base64.b64decode(answer.json()["payload"]["data"], validate=True)
+        return data[:MAX_SECRET].decode().strip()
+    except (ValueError, KeyError, TypeError) as error:
+        raise NoticeError(f"{version} holds no address") from error
+
+
+def _authorization() -> dict[str, str]:
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import Request
+
+    try:
+        credentials, _ = google.auth.default(scopes=[_SCOPE])
+        credentials.refresh(Request())
+    except (GoogleAuthError, OSError) as error:
+        raise NoticeError(f"no credentials for Google work: {first_line(error)}") from error
+    return {"Authorization": f"Bearer {credentials.token}"}
+
+
+def _post(url: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
+    """Posts JSON; follows no redirect, and reads no body of an answer.
+
+    Raises:
+        NoticeError: The server did not take it.
+    """
+    import requests
+
+    host, why = urlsplit(url).hostname, ""
+    for pause_s in (*PAUSES_S, None):
+        try:
+            with requests.post(
+                url,
+                json=body,
+                headers=headers,
+                timeout=TIMEOUT_S,
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                status = answer.status_code
+        except requests.RequestException as error:
+            why = f"{host} did not answer: {type(error).__name__}"
+        else:
+            if 200 <= status < 300:
+                return
+            why = f"{host} answered {status}"
+            if 300 <= status < 400:
+                why += ", a redirect, which is not followed"
+            if status not in TRANSIENT:
+                break
+        if pause_s is not None:
+            time.sleep(pause_s)
+    raise NoticeError(why)
+
+
+_SENDERS: Mapping[str, Callable[[Notice, str], None]] = {
+    "webhook": _to_webhook,
+    "pubsub": _to_topic,
+}
+"""What sends to each kind of address."""
