@@ -38,6 +38,7 @@ UNLISTED = {
     "NotComparable": "about two runs that someone named; what differs stands in the message",
     "NoResponse": "`whether the job was made is not known` stands for it",
     **dict.fromkeys(("Conflict", "NotFound", "ReleaseError"), "docs/release.md lists them"),
+    "NoticeError": "about an address that someone named, or a line of the log that fails nothing",
     "_Held": "no error: the release goes on later",
     "QuatrainError": "of the folder of runs; the most frequent are listed",
     "RunsNotFound": "about a place that someone named; it stands in the message",

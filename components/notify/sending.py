@@ -71,7 +71,9 @@ def check_topic(topic: str) -> None:
         NoticeError: It has another one.
     """
     if not TOPIC.fullmatch(topic):
-        raise NoticeError(f"the topic {topic!r} has another form than projects/PROJECT/topics/NAME")
+        raise NoticeError(
+            f"the topic {topic!r} has another form; write projects/PROJECT/topics/NAME"
+        )
 
 
 def shown(address: str) -> str:
@@ -159,17 +161,20 @@ def _secret(version: str) -> str:
             f"{base}/v1/{version}:access", headers=headers, timeout=TIMEOUT_S, allow_redirects=False
         )
     except requests.RequestException as error:
-        raise NoticeError(f"Secret Manager did not answer: {type(error).__name__}") from error
+        raise NoticeError(
+            f"the secret {version} was not read ({type(error).__name__}); try again when "
+            f"Secret Manager answers"
+        ) from error
     if answer.status_code != 200:
         raise NoticeError(
-            f"Secret Manager answered {answer.status_code} for {version}; the account of the run "
+            f"the secret {version} was refused with status {answer.status_code}; the account of the run "
             f"needs roles/secretmanager.secretAccessor on the secret"
         )
     try:
         data = base64.b64decode(answer.json()["payload"]["data"], validate=True)
         return data[:MAX_SECRET].decode().strip()
     except (ValueError, KeyError, TypeError) as error:
-        raise NoticeError(f"{version} holds no address") from error
+        raise NoticeError(f"{version} holds no address; store one, as https://HOST/PATH") from error
 
 
 def _authorization() -> dict[str, str]:
@@ -181,7 +186,9 @@ def _authorization() -> dict[str, str]:
         credentials, _ = google.auth.default(scopes=[_SCOPE])
         credentials.refresh(Request())
     except (GoogleAuthError, OSError) as error:
-        raise NoticeError(f"no credentials for Google work: {first_line(error)}") from error
+        raise NoticeError(
+            f"no credentials for Google work ({first_line(error)}); log in again"
+        ) from error
     return {"Authorization": f"Bearer {credentials.token}"}
 
 
