@@ -37,7 +37,7 @@ _ADVICE = {
     GateFailed.__name__: "read report.html; the champion stays, and `quatrain promote RUN --reason "
     "TEXT` promotes this model all the same"
 }
-_LISTED = re.compile(r"failed tasks are: \W([^\]]*)")
+_LISTED = re.compile(r"failed tasks are: \W([\w, -]*)")
 
 
 @dataclass(frozen=True)

@@ -167,14 +167,16 @@ def _secret(version: str) -> str:
         ) from error
     if answer.status_code != 200:
         raise NoticeError(
-            f"the secret {version} was refused with status {answer.status_code}; the account of the run "
-            f"needs roles/secretmanager.secretAccessor on the secret"
+            f"the secret {version} was refused with status {answer.status_code}; the run's "
+            f"account needs roles/secretmanager.secretAccessor on the secret"
         )
     try:
         data = base64.b64decode(answer.json()["payload"]["data"], validate=True)
         return data[:MAX_SECRET].decode().strip()
     except (ValueError, KeyError, TypeError) as error:
-        raise NoticeError(f"{version} holds no address; store one, as https://HOST/PATH") from error
+        raise NoticeError(
+            f"{version} holds no address; write https://HOST/PATH into a new version"
+        ) from error
 
 
 def _authorization() -> dict[str, str]:
