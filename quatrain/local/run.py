@@ -394,7 +394,8 @@ def _run(
     notices = {"webhook": notify} if notify else {}
     arguments = {"spec": parameter_of(spec, options["root"]), **options}
     arguments |= {"notices": notices} if notices else {}
-    options |= {"notices": {kind: shown(address) for kind, address in notices.items()}}
+    # The address is a secret, so the record of the run has its host alone.
+    options |= {"notices": {"webhook": shown(notify)}} if notify else {}
     compiled.check_arguments(arguments)
     if not trust:
         check_origin(compiled)
