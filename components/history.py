@@ -17,6 +17,7 @@ from typing import Any
 
 from quatrain.components.artifacts import json_bytes
 from quatrain.components.errors import ArtifactError
+from quatrain.components.exchange import Overtaken, read_content, replace_content
 from quatrain.components.folder import read_manifest
 from quatrain.components.storage import list_names, read_file, write_file
 from quatrain.trainer.failure import Failure
@@ -75,6 +76,7 @@ def record_run(
     by: str = GATE,
     reason: str = "",
     best: Mapping[str, Any] | None = None,
+    over: str | None = None,
 ) -> None:
     """Records a run that passed its gate, or that a person promotes; each file is replaced whole.
 
@@ -92,6 +94,11 @@ def record_run(
         reason: Why; the gate's reasons are in metrics.json.
         best: The record, with the keys of `RIVAL`, of the best earlier model, which later runs are
             compared with beside the champion; None if the champion is the best.
+        over: The run in whose place it is to be the champion, empty for none; None for whichever
+            has the place.
+
+    Raises:
+        Overtaken: Another run has taken the place meanwhile, and keeps it.
     """
     if not root:
         return
@@ -112,13 +119,37 @@ def record_run(
         if role != "champion":
             write_file(record_uri(root, name, role), json_bytes(record))
             continue
-        moved = _move(champion_of(root, name), run, by, reason)
-        # Before the champion's own record: a move without it has not taken place.
-        file = f"{MOVES}/{moved['at'].replace(':', '')}-{run}"
-        write_file(record_uri(root, name, file), json_bytes(moved))
-        write_file(
-            record_uri(root, name, role), json_bytes({**record, "best": best, "promoted": moved})
-        )
+        _take_place(root, name, {**record, "best": best}, by, reason, over)
+
+
+def _take_place(
+    root: str, name: str, record: Mapping[str, Any], by: str, reason: str, over: str | None
+) -> None:
+    """Makes a run the champion, unless another has taken the place since it was looked at.
+
+    The move is written before the champion's own record: without that, it has not taken place. So a
+    crash between the two, or a rival that was faster, leaves a move that nothing follows.
+    """
+    run, uri = record["run"], record_uri(root, name, "champion")
+    former = read_content(uri)
+    champion = _parsed(uri, "champion", former.data) if former.data is not None else None
+    holder = str(champion["run"]) if champion else ""
+    if over is not None and holder not in (over, run):
+        raise _overtaken(name, run, holder)
+    moved = _move(champion, run, by, reason)
+    file = f"{MOVES}/{moved['at'].replace(':', '')}-{run}"
+    write_file(record_uri(root, name, file), json_bytes(moved))
+    try:
+        replace_content(uri, json_bytes({**record, "promoted": moved}), former)
+    except Overtaken as error:
+        raise _overtaken(name, run, str((champion_of(root, name) or {}).get("run"))) from error
+
+
+def _overtaken(name: str, run: str, holder: str) -> Overtaken:
+    return Overtaken(
+        f"run {run} was not promoted: run {holder} has become the champion of {name} meanwhile; "
+        f"look at `quatrain models {name}`, then promote again"
+    )
 
 
 def _move(champion: Mapping[str, Any] | None, run: str, by: str, reason: str) -> dict[str, Any]:
@@ -128,7 +159,8 @@ def _move(champion: Mapping[str, Any] | None, run: str, by: str, reason: str) ->
         return dict(kept)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     before = str(champion["run"]) if champion else ""
-    return {"run": run, "before": before, "at": now, "by": by, "reason": reason}
+    after = (champion or {}).get("promoted", {}).get("at", "")
+    return {"run": run, "before": before, "after": after, "at": now, "by": by, "reason": reason}
 
 
 def moves(root: str, name: str) -> list[dict[str, Any]]:
@@ -149,10 +181,15 @@ def moves(root: str, name: str) -> list[dict[str, Any]]:
     read = (_read(root, name, f"{MOVES}/{f.removesuffix('.json')}", MOVES) for f in files)
     found = [dict(move)]
     for earlier in read:
-        last = found[-1]
-        if earlier and earlier["at"] < last["at"] and earlier["run"] == last["before"]:
+        if earlier and _led_to(earlier, found[-1]):
             found.append(earlier)
     return found[::-1]
+
+
+def _led_to(earlier: Mapping[str, Any], move: Mapping[str, Any]) -> bool:
+    """Returns whether a move is the one before another; an older one names only its run."""
+    of_run = earlier["run"] == move["before"] and earlier["at"] < move["at"]
+    return of_run and move.get("after", earlier["at"]) == earlier["at"]
 
 
 def read_statistics(examples: Path | str) -> dict[str, Any]:
@@ -241,7 +278,22 @@ def _read(root: str, name: str, record: str, kind: str = "") -> dict[str, Any] |
     kind = kind or record
     uri = record_uri(root, name, record)
     try:
-        found = json.loads(read_file(uri))
+        data = read_file(uri)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ArtifactError(f"{_RECORDS[kind]} cannot be read: {Failure.of(error)}") from error
+    return _parsed(uri, kind, data)
+
+
+def _parsed(uri: str, kind: str, data: bytes) -> dict[str, Any]:
+    """Returns a record of a kind.
+
+    Raises:
+        ArtifactError: It is damaged.
+    """
+    try:
+        found = json.loads(data)
         if not isinstance(found, dict):
             raise ValueError(f"it is {type(found).__name__}, not an object")
         if wrong := [k for k, t in _FIELDS[kind].items() if not isinstance(found.get(k), t)]:
@@ -249,15 +301,11 @@ def _read(root: str, name: str, record: str, kind: str = "") -> dict[str, Any] |
         best = found.get("best") if kind == "champion" else None
         if best is not None and not (isinstance(best, dict) and set(RIVAL) <= set(best)):
             raise ValueError("'best' is of another type, or incomplete")
-        return found
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ArtifactError(f"{_RECORDS[kind]} cannot be read: {Failure.of(error)}") from error
     except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{uri}, {_RECORDS[kind]}, is damaged ({error}); remove it to go on without it"
         ) from error
+    return found
 
 
 def record_uri(root: str, name: str, record: str) -> str:

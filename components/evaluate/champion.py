@@ -21,6 +21,7 @@ from quatrain.components.evaluate.decision import (
 )
 from quatrain.components.evaluate.gate import require_passed, verdict_of
 from quatrain.components.evaluate.measured_run import measured_run
+from quatrain.components.exchange import Overtaken
 from quatrain.components.folder import read_manifest
 from quatrain.components.preprocess.splitting import threshold
 from quatrain.components.quick_run import is_quick
@@ -168,6 +169,23 @@ def settle(
     Raises:
         GateFailed: The model missed a bound of the gate.
     """
+    arguments = spec, root, run, created, examples, evaluation, model_uri
+    try:
+        _settle(*arguments)
+    except Overtaken:  # another run was promoted just now, so that this one is held
+        _settle(*arguments)
+
+
+def _settle(
+    spec: ModelSpec,
+    root: str,
+    run: str,
+    created: str,
+    examples: str,
+    evaluation: str,
+    model_uri: str,
+) -> None:
+    """Carries out the decision on a model; the arguments are those of `settle`."""
     metrics = read_manifest(evaluation, "metrics.json", "evaluate")
     if is_quick(metrics):
         print(f"evaluate: gate {verdict_of(metrics)}; a quick run is never promoted", flush=True)
@@ -198,6 +216,7 @@ def settle(
         metadata=metrics["made_by"]["metadata"],
         roles=history.ROLES if is_promoted else ("previous",),
         best=_best_after(holder, run, metrics) if is_promoted else None,
+        over=str(holder["run"]) if holder else "",
     )
     words = "promoted" if is_promoted else f"held: {decision.why}"
     print(f"evaluate: {words}", flush=True)

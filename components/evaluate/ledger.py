@@ -12,7 +12,9 @@ from quatrain.components.serve.served_model import METADATA
 from quatrain.components.storage import read_file
 
 
-def promote_run(root: str, name: str, run: str, by: str, reason: str) -> dict[str, Any]:
+def promote_run(
+    root: str, name: str, run: str, by: str, reason: str, over: str | None = None
+) -> dict[str, Any]:
     """Makes the model of a measured run the champion, whatever its gate decided.
 
     Args:
@@ -21,12 +23,14 @@ def promote_run(root: str, name: str, run: str, by: str, reason: str) -> dict[st
         run: The run.
         by: Who promotes it.
         reason: Why.
+        over: The run in whose place; None for whichever has it.
 
     Returns:
         The move, as `history.moves` lists it.
 
     Raises:
         ArtifactError: The run was not measured, or its artifacts are gone or were altered.
+        Overtaken: Another run has taken the place meanwhile, and keeps it.
     """
     record = history.measured_run(root, name, run)
     if record is None:
@@ -61,12 +65,13 @@ def promote_run(root: str, name: str, run: str, by: str, reason: str) -> dict[st
         roles=("champion",),
         by=by,
         reason=reason,
+        over=over,
     )
     return history.moves(root, name)[-1]
 
 
-def run_before(root: str, name: str) -> str:
-    """Returns the run whose model was the champion before the one that is it now.
+def last_move(root: str, name: str) -> tuple[str, str]:
+    """Returns the run whose model is the champion, and the one whose model was it before.
 
     Raises:
         ArtifactError: There is no champion, or none before it is known.
@@ -81,4 +86,4 @@ def run_before(root: str, name: str) -> str:
         raise ArtifactError(
             f"{root}/{name} has no champion before run {champion['run']}; name a run by --to RUN"
         )
-    return str(before)
+    return str(champion["run"]), str(before)

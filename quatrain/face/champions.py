@@ -92,7 +92,8 @@ def rollback(
     """
     addresses = _addresses(os.fspath(cloud), notify)
     where = open_root(os.fspath(root), os.fspath(cloud))
-    move = _move(_full(where), name, to or ledger.run_before(where.uri, name), reason)
+    over, run = (None, to) if to else ledger.last_move(where.uri, name)
+    move = _move(_full(where), name, run, reason, over)
     _send(name, move, ROLLED_BACK, addresses)
     return move
 
@@ -162,12 +163,12 @@ def _full(root: Root) -> str:
     return str(Path(root.uri).resolve()) if root.is_here else root.uri
 
 
-def _move(root: str, name: str, run: str, reason: str) -> dict[str, Any]:
+def _move(root: str, name: str, run: str, reason: str, over: str | None = None) -> dict[str, Any]:
     if not reason.strip():
         raise QuatrainError(
             f"no reason for run {run}; add a few words that say why, by --reason TEXT"
         )
-    move = ledger.promote_run(root, name, run, _user(), reason)
+    move = ledger.promote_run(root, name, run, _user(), reason, over)
     if not is_remote(root):
         follow_champion(Path(root, name))
     return move

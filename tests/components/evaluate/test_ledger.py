@@ -14,9 +14,10 @@ import quatrain
 from quatrain.components import history
 from quatrain.components.errors import ArtifactError, QuatrainError
 from quatrain.components.evaluate.champion import settle
-from quatrain.components.evaluate.ledger import promote_run, run_before
+from quatrain.components.evaluate.ledger import last_move, promote_run
 from quatrain.components.evaluate.run import evaluate_model
 from quatrain.components.evaluate.this_run import ThisRun
+from quatrain.components.exchange import Overtaken
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.storage import write_file
 from tests.components.handmade import export_model, make_rows, make_spec, write_examples
@@ -66,7 +67,7 @@ def test_the_gate_and_a_person_promote_and_each_time_is_recorded(root: Path) -> 
     assert (move["run"], move["before"], move["by"]) == ("run-2", "run-1", "ada")
     now = champion(root)
     assert (now["run"], now["made"]) == ("run-2", "2026-12-02T06:00:00+00:00")
-    assert run_before(str(root), NAME) == "run-1"
+    assert last_move(str(root), NAME) == ("run-2", "run-1")
     back = promote_run(str(root), NAME, "run-1", "ada", "it was right")
     assert champion(root)["run"] == "run-1"
     listed = history.moves(str(root), NAME)
@@ -78,25 +79,53 @@ def test_the_gate_and_a_person_promote_and_each_time_is_recorded(root: Path) -> 
     assert listed[-1] == back
 
 
-def test_a_move_that_a_crash_cut_short_has_not_taken_place(
+def test_a_crash_before_any_write_changes_nothing_and_the_next_call_goes_through(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = champion(root)
-
-    def write(uri: str, data: bytes) -> None:
-        if uri.endswith("champion.json"):
-            raise KeyboardInterrupt
-        write_file(uri, data)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(history, "write_file", write)
-        with pytest.raises(KeyboardInterrupt):
-            promote_run(str(root), NAME, "run-2", "ada", "try it")
-    assert champion(root) == before
+    for crash in ("write_file", "replace_content"):
+        with monkeypatch.context() as patch:
+            patch.setattr(history, crash, raise_interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                promote_run(str(root), NAME, "run-2", "ada", "try it")
+        assert champion(root) == before
+        assert [m["run"] for m in history.moves(str(root), NAME)] == ["run-1"]
     assert len(list((root / NAME / "statistics/moves").iterdir())) == 2
-    assert [m["run"] for m in history.moves(str(root), NAME)] == ["run-1"]
     promote_run(str(root), NAME, "run-2", "ada", "try it")
     assert [m["run"] for m in history.moves(str(root), NAME)] == ["run-1", "run-2"]
+
+
+def raise_interrupt(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("place", ["disk", "bucket"])
+def test_of_two_promotions_at_once_the_later_one_is_refused(
+    root: Path, place: str, served: emulator.Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = str(root)
+    if place == "bucket":
+        where = copied_to_bucket(root, served, monkeypatch)
+    rivals = ["run-2"]
+
+    def write(uri: str, data: bytes) -> None:
+        if rivals:  # between what the first has read and what it writes
+            promote_run(where, NAME, rivals.pop(), "bob", "a fix")
+        write_file(uri, data)
+
+    monkeypatch.setattr(history, "write_file", write)
+    with pytest.raises(Overtaken, match=r"run run-2 has become the champion of hand-made meanwh"):
+        promote_run(where, NAME, "run-1", "ada", "stay")
+    found = history.champion_of(where, NAME)
+    assert found is not None and (found["run"], found["promoted"]["by"]) == ("run-2", "bob")
+    assert [m["run"] for m in history.moves(where, NAME)] == ["run-1", "run-2"]
+
+
+def test_a_rollback_takes_back_the_champion_that_it_has_seen(root: Path) -> None:
+    promote_run(str(root), NAME, "run-2", "ada", "try it")
+    with pytest.raises(Overtaken, match=r"run-2 has become the champion"):
+        promote_run(str(root), NAME, "run-1", "ada", "back", over="run-3")
+    assert champion(root)["run"] == "run-2"
 
 
 def test_the_same_word_twice_is_one_move(root: Path) -> None:
@@ -124,9 +153,9 @@ def test_an_unknown_run_and_an_altered_model_change_nothing(root: Path) -> None:
 
 def test_rollback_needs_a_champion_before(root: Path) -> None:
     with pytest.raises(ArtifactError, match=r"no champion before run run-1; name a run by --to"):
-        run_before(str(root), NAME)
+        last_move(str(root), NAME)
     with pytest.raises(ArtifactError, match=r"has no champion to take back"):
-        run_before(str(root), "another")
+        last_move(str(root), "another")
 
 
 def test_python_promotes_rolls_back_and_moves_the_link(root: Path) -> None:
@@ -141,12 +170,18 @@ def test_python_promotes_rolls_back_and_moves_the_link(root: Path) -> None:
         quatrain.promote("run-1", "  ", root=root)
 
 
-def test_a_root_in_a_bucket_is_no_different(
-    root: Path, served: emulator.Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def copied_to_bucket(root: Path, served: emulator.Storage, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Copies the records of a root into a bucket, and returns its uri."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", served.url)  # for Google's own client
     for file in (root / NAME / "statistics").rglob("*.json"):
         write_file(f"gs://b/{file.relative_to(root)}", file.read_bytes())
+    return "gs://b"
+
+
+def test_a_root_in_a_bucket_is_no_different(
+    root: Path, served: emulator.Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied_to_bucket(root, served, monkeypatch)
     quatrain.promote(f"gs://b/{NAME}/run-2", "try it", root="gs://b")
     quatrain.rollback(NAME, "no better", root="gs://b")
     found = quatrain.models(NAME, root="gs://b")
