@@ -72,7 +72,7 @@ def replace_content(uri: str, data: bytes, former: Content) -> None:
     path = Path(uri)
     with named(uri), _locked(path):
         if read_content(uri) != former:
-            raise Overtaken(f"{uri} was replaced by another process meanwhile")
+            raise Overtaken(f"{uri} was replaced by another process meanwhile; try again")
         write_whole(path, data)
 
 
@@ -113,7 +113,7 @@ def _replace_object(uri: str, data: bytes, former: Content) -> None:
         except PreconditionFailed as error:
             # A first try may have succeeded although its answer was lost.
             if _read_object(uri).data != data:
-                raise Overtaken(f"{uri} was replaced by another process meanwhile") from error
+                raise Overtaken(f"{uri} was replaced by another process meanwhile; try again") from error
 
 
 def _blob(uri: str) -> Any:

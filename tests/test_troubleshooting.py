@@ -40,6 +40,7 @@ UNLISTED = {
     **dict.fromkeys(("Conflict", "NotFound", "ReleaseError"), "docs/release.md lists them"),
     "NoticeError": "about an address that someone named, or a line of the log that fails nothing",
     "_Held": "no error: the release goes on later",
+    "Overtaken": "about two promotions at once; who was faster stands in the message",
     "QuatrainError": "of the folder of runs; the most frequent are listed",
     "RunsNotFound": "about a place that someone named; it stands in the message",
     **dict.fromkeys(("StepFailed", "GateStepFailed"), "the error of the step"),
