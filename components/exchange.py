@@ -113,7 +113,9 @@ def _replace_object(uri: str, data: bytes, former: Content) -> None:
         except PreconditionFailed as error:
             # A first try may have succeeded although its answer was lost.
             if _read_object(uri).data != data:
-                raise Overtaken(f"{uri} was replaced by another process meanwhile; try again") from error
+                raise Overtaken(
+                    f"{uri} was replaced by another process meanwhile; try again"
+                ) from error
 
 
 def _blob(uri: str) -> Any:
