@@ -135,8 +135,8 @@ def _read(document: Mapping[str, Any], of_trainer: bool) -> StepFailure:
 def failed_steps(message: str) -> list[str]:
     """Returns the failed tasks that Vertex AI names in the error of a pipeline.
 
-    It reads "The DAG failed because some tasks failed. The failed tasks are: [train]."
-    (https://stackoverflow.com/q/71351821, https://github.com/kubeflow/pipelines/issues/8150).
+    It reads "The DAG failed because some tasks failed. The failed tasks are: [train].", as in KFP's
+    own test of PipelineTaskFinalStatus (sdk/python/kfp/dsl/executor_test.py).
     """
     listed = _LISTED.search(message)
     return [name.strip() for name in listed[1].split(",")] if listed else []
