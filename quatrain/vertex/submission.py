@@ -218,10 +218,11 @@ def compile_for(
     )
     compiled = read_compiled(path)
     if compiled.predicts != predicts:
-        own, other = ("predicts", "trains")[:: 1 if compiled.predicts else -1]
         raise CloudError(
-            f"{compiled.path.name} {own}, but the job {other}; "
-            f"{'leave out' if predicts else 'add'} --predict"
+            f"{compiled.path.name} predicts, but the job trains; `quatrain predict SPEC "
+            f"--pipeline` runs it here, `quatrain schedule apply --predict` on Vertex AI"
+            if compiled.predicts
+            else f"{compiled.path.name} trains, but the job predicts; leave out --predict"
         )
     _check_image(compiled, cloud)
     if pipeline and not trust:
