@@ -18,6 +18,9 @@ from quatrain.components.image import IMAGE, LAUNCHER_IMAGE
 from quatrain.components.wording import near
 from quatrain.pipelines.kfp_import import import_kfp
 
+RELEASE = "release"
+"""The task after the steps, which most runs leave out; it is none of them."""
+
 PREDICTION = "quatrain-prediction"
 """The name of the pipeline that predicts; any other one trains."""
 
@@ -77,18 +80,18 @@ class Compiled:
 
     @cached_property
     def steps(self) -> tuple[str, ...]:
-        """The tasks of the outermost pipeline, in the order they can run, but for its exit task."""
+        """The steps of the pipeline, in the order they can run."""
         tasks = tasks_of(self.spec)
         graph = {name: task.get("dependentTasks", []) for name, task in tasks.items()}
-        return tuple(TopologicalSorter(graph).static_order())
+        return tuple(name for name in TopologicalSorter(graph).static_order() if name != RELEASE)
 
     @cached_property
     def executors(self) -> dict[str, str]:
-        """The step of each executor, by the key that `executor_of` returns."""
+        """The step of each executor, or the release, by the key that `executor_of` returns."""
         tasks = tasks_of(self.spec)
         return {
             key: step
-            for step in self.steps
+            for step in (*self.steps, *({RELEASE} & tasks.keys()))
             for key in self._executors_below(tasks[step]["componentRef"]["name"])
         }
 

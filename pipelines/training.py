@@ -1,4 +1,4 @@
-"""The training pipeline: four steps, wiring only."""
+"""The training pipeline: four steps and the release, wiring only."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from quatrain.components.notify.component import notify
 from quatrain.components.package.component import package
 from quatrain.components.preprocess.component import find_files, preprocess
 from quatrain.components.preprocess.drift.component import compare
+from quatrain.components.release.component import release
 from quatrain.components.train.component import choose, plan
 from quatrain.pipelines.executor import replaced_command
 from quatrain.pipelines.operators import CustomTrainingJobOp, HyperparameterTuningJobRunOp
@@ -75,10 +76,11 @@ def make_pipeline(
             task.set_cpu_limit(cpu)
         return repeat(task) if repeatable else task
 
-    prepare, train, evaluate = (
+    prepare, train, evaluate, give_out = (
         _prepare(configure, image),
         _train(configure, launch),
         _evaluate(configure, image),
+        _release(configure, image),
     )
 
     @dsl.pipeline(
@@ -169,6 +171,14 @@ def make_pipeline(
                 model=trained.output,
             )
             evaluated.set_caching_options(False)
+            released = give_out(
+                spec=spec,
+                root=root,
+                project=project,
+                location=location,
+                decision=evaluated.output,
+            )
+            released.set_caching_options(False)
 
     return training
 
@@ -313,7 +323,7 @@ def _evaluate(configure: Configure, image: str) -> Any:
         examples: dsl.Input[dsl.Dataset],
         drift: dsl.Input[dsl.Artifact],
         model: dsl.Input[dsl.Model],
-    ) -> None:
+    ) -> str:
         measured = configure(
             measure(
                 spec=spec,
@@ -343,6 +353,29 @@ def _evaluate(configure: Configure, image: str) -> Any:
             evaluation=measured.outputs["evaluation"],
             model=model,
         )
-        configure(decision, repeatable=False)
+        return configure(decision, repeatable=False).output
 
     return evaluate
+
+
+def _release(configure: Configure, image: str) -> Any:
+    """Returns the sub-pipeline that releases the model, if the gate and the spec say so.
+
+    It is apart from `evaluate`, so that a release that fails leaves that step's verdict green. A
+    condition that is false starts no machine.
+    """
+
+    @dsl.pipeline(name="release")
+    def give_out(spec: str, root: str, project: str, location: str, decision: str) -> None:
+        with dsl.If(decision == "release"):
+            task = release(
+                spec=spec,
+                root=root,
+                run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+                project=project,
+                location=location,
+                image=image,
+            )
+            configure(task)
+
+    return give_out

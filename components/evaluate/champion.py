@@ -151,7 +151,7 @@ def settle(
     examples: str,
     evaluation: str,
     model_uri: str,
-) -> None:
+) -> bool:
     """Carries out the decision on a model: it takes the champion's place, is held, or fails.
 
     In each case, the run is recorded as one that was measured, and as the last one. A quick run
@@ -166,14 +166,17 @@ def settle(
         evaluation: The artifact of the evaluate step.
         model_uri: Where the artifact of the train step is.
 
+    Returns:
+        Whether it is the champion now, and recorded as such.
+
     Raises:
         GateFailed: The model missed a bound of the gate.
     """
     arguments = spec, root, run, created, examples, evaluation, model_uri
     try:
-        _settle(*arguments)
+        return _settle(*arguments)
     except Overtaken:  # another run was promoted just now, so that this one is held
-        _settle(*arguments)
+        return _settle(*arguments)
 
 
 def _settle(
@@ -184,13 +187,13 @@ def _settle(
     examples: str,
     evaluation: str,
     model_uri: str,
-) -> None:
+) -> bool:
     """Carries out the decision on a model; the arguments are those of `settle`."""
     metrics = read_manifest(evaluation, "metrics.json", "evaluate")
     if is_quick(metrics):
         print(f"evaluate: gate {verdict_of(metrics)}; a quick run is never promoted", flush=True)
         require_passed(metrics, model_uri, only=("skew",))
-        return
+        return False
     name, gate = metrics["name"], metrics["gate"]
     decision = Decision(gate["decision"], gate["why"], gate["rows_to_decide"])
     holder = None
@@ -220,6 +223,7 @@ def _settle(
     )
     words = "promoted" if is_promoted else f"held: {decision.why}"
     print(f"evaluate: {words}", flush=True)
+    return is_promoted and bool(root)
 
 
 def _best_after(

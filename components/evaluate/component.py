@@ -104,7 +104,7 @@ def gate(
     examples: dsl.Input[dsl.Dataset],
     evaluation: dsl.Input[dsl.Artifact],
     model: dsl.Input[dsl.Model],
-) -> None:
+) -> str:
     """Fails the run when the model missed a bound of the gate; else promotes or holds it.
 
     In each case, the run is recorded as the last one that was measured.
@@ -117,6 +117,9 @@ def gate(
         examples: The examples that the model was trained on.
         evaluation: The output of `measure`.
         model: The model; when the gate fails it stays where it is and is not promoted.
+
+    Returns:
+        `release` if it is promoted and the spec has a section of that name; else an empty text.
     """
     from quatrain.trainer.importing import uncollected
 
@@ -127,4 +130,6 @@ def gate(
 
     with in_a_sentence():
         checked = read_parameter(spec)
-        settle(checked, root, run, created, examples.uri, evaluation.uri, model.uri)
+        artifacts = examples.uri, evaluation.uri, model.uri
+        promoted = settle(checked, root, run, created, *artifacts)
+    return "release" if promoted and checked.release else ""

@@ -45,7 +45,7 @@ class StepFailure:
     """Why a step failed.
 
     Attributes:
-        step: preprocess, package, train or evaluate.
+        step: preprocess, package, train, evaluate or release.
         phase: The component of the step, or what the trainer was at: read, train, export, ...
         kind: The class of the error.
         reason: What was wrong.

@@ -51,6 +51,18 @@ class Release(Section):
     keep_previous: bool = False
     deploy_timeout_s: Annotated[int, Field(ge=60, le=7_200)] = 3_600
 
+    def in_words(self, name: str) -> str:
+        """Returns in a sentence what Vertex AI gets when a model of this name is promoted."""
+        text = f"on Vertex AI, it becomes a version of model {name}"
+        if self.endpoint is None:
+            return f"{text}, and is deployed nowhere"
+        steps = ", ".join(map(str, self.traffic))
+        replicas = f"{self.min_replicas} x {self.machine_type}"
+        return (
+            f"{text}, and gets {steps} % of the traffic of endpoint {self.endpoint} on {replicas}, "
+            f"each step watched for {self.hold_s} s; the first version gets all at once"
+        )
+
     @field_validator("endpoint")
     @classmethod
     def _check_endpoint(cls, value: str | None) -> str | None:

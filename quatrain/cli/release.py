@@ -34,10 +34,10 @@ def deploy(spec: Path, run: str, only_plan: bool, **settings: Any) -> None:
     """  # noqa: D301
     from quatrain.components.release.applier import Applier
     from quatrain.components.specification.release import Release
-    from quatrain.vertex.releases import candidate_of, cost_in_words, service_of
+    from quatrain.vertex.releases import candidate_in, cost_in_words, service_of
 
     cloud, checked = _read(spec, settings)
-    candidate = candidate_of(cloud, checked.name, run)
+    candidate = candidate_in(cloud, checked.name, run)
     release = checked.release or Release()
     applier = Applier(service_of(cloud), candidate, release, lambda words: click.echo(f"  {words}"))
     if not only_plan:

@@ -35,6 +35,7 @@ from quatrain.local.task_cache import cached_task
 from quatrain.local.thread_output import thread_output_to
 from quatrain.pipelines.compiled import (
     LAUNCHER,
+    RELEASE,
     TUNING_LAUNCHER,
     Compiled,
     executor_of,
@@ -113,6 +114,8 @@ class _Session:
             self._run_exit(command, env)
             return True
         self.failure = ""  # kfp may retry a failed task
+        if self.compiled.step_of(command) == RELEASE:
+            return self._run_release(command, env)
         step = self._step(self.compiled.step_of(command))
         log = self.run.log_path(step.name)
         self._artifacts.update(_output_uris(command))
@@ -134,6 +137,18 @@ class _Session:
             _record_failure(command, outcome.reason)
         self.run.link(self._artifacts)
         self.run.write()
+        return outcome.succeeded
+
+    def _run_release(self, command: Sequence[str], env: Mapping[str, str]) -> bool:
+        """Prints what Vertex AI would get, in a line after the steps."""
+        self.end_step()
+        log = self.run.log_path(RELEASE)
+        outcome = self._wait(command, env, log, lambda: None)
+        for line in log.read_text(encoding="utf-8").splitlines():
+            if line.startswith(f"{RELEASE}: "):
+                self.console.print(line)
+        if not outcome.succeeded:
+            self.failure = f"the release failed: {outcome.reason}\nlog: {log}"
         return outcome.succeeded
 
     def _run_exit(self, command: Sequence[str], env: Mapping[str, str]) -> None:
@@ -211,12 +226,18 @@ class _Session:
     def _run_component(
         self, command: Sequence[str], env: Mapping[str, str], step: Step, log: Path
     ) -> training_job.Outcome:
+        """Runs a Python component of a step."""
+        return self._wait(command, env, log, lambda: self._tick(step, log))
+
+    def _wait(
+        self, command: Sequence[str], env: Mapping[str, str], log: Path, tick: Callable[[], object]
+    ) -> training_job.Outcome:
         """Runs a Python component, as kfp's own handler does without a virtual environment."""
         command = kfp_seam.with_this_python(command)
         process = Process(command, log, {**_task_environment(), **env})
         try:
             while (code := process.poll()) is None:
-                self._tick(step, log)
+                tick()
                 time.sleep(POLL_S)
         finally:
             stop_all([process])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from quatrain.components import history
 from quatrain.components.errors import ArtifactError
-from quatrain.components.folder import read_manifest
 from quatrain.components.release.candidate import Candidate
+from quatrain.components.release.of_run import candidate_of
 from quatrain.components.release.service import Service
 from quatrain.components.specification.release import Release
 from quatrain.components.tiers import prices
@@ -33,7 +33,7 @@ def cost_in_words(release: Release, location: str) -> str:
     )
 
 
-def candidate_of(cloud: Cloud, name: str, run: str = "") -> Candidate:
+def candidate_in(cloud: Cloud, name: str, run: str = "") -> Candidate:
     """Returns the model of a run that was measured.
 
     Args:
@@ -52,23 +52,4 @@ def candidate_of(cloud: Cloud, name: str, run: str = "") -> Candidate:
                 f"{root}/{name} has no champion, since no run passed its gate; name a run by --run"
             )
         run = str(champion["run"])
-    record = history.measured_run(root, name, run)
-    if record is None:
-        raise ArtifactError(
-            f"{root}/{name} has no record of a run {run!r} that was measured; `quatrain list "
-            f"{name}` shows those that were"
-        )
-    places = record["artifacts"]
-    if not str(places["model"]).startswith("gs://"):
-        raise ArtifactError(
-            f"{places['model']} is on this machine, which Vertex AI cannot read; release a run "
-            f"that was submitted, by `quatrain submit`"
-        )
-    metrics = read_manifest(places["evaluation"], "metrics.json", "evaluate")
-    candidate = Candidate.read(name, run, places["model"], cloud.image.steps, metrics)
-    if candidate.digest != metrics["made_by"]["metadata"]:
-        raise ArtifactError(
-            f"{places['model']}/model/metadata.json is not the one that run {run} measured; name "
-            f"another run, whose model was not altered"
-        )
-    return candidate
+    return candidate_of(root, name, run, cloud.image.steps)

@@ -12,7 +12,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
+from tests.emulators import vertex as emulation
+from tests.emulators.serving import Serving
 from tests.emulators.storage import Storage, listening
 from tests.emulators.vertex import Vertex
 
@@ -98,12 +100,7 @@ def serving_storage(state: Storage, folder: Path) -> Iterator[dict[str, str]]:
     (tensorflow/core/platform/cloud/curl_http_request.cc reads CURL_CA_BUNDLE, and libcurl the
     others). NO_GCE_CHECK keeps it from asking a metadata server.
     """
-    certificate, key = make_certificate(*STORAGE_HOSTS)
-    roots, chain = folder / "storage-roots.pem", folder / "storage.pem"
-    roots.write_bytes(certificate)
-    chain.write_bytes(certificate + key)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
+    context, roots = _context(STORAGE_HOSTS, folder, "storage")
     with listening(state, context) as port, _proxy(port) as proxy:
         yield {
             "https_proxy": proxy,
@@ -111,6 +108,31 @@ def serving_storage(state: Storage, folder: Path) -> Iterator[dict[str, str]]:
             "CURL_CA_BUNDLE": str(roots),
             "NO_GCE_CHECK": "true",
         }
+
+
+@contextlib.contextmanager
+def serving_models(serving: Serving, location: str, folder: Path, proxy: str) -> Iterator[dict]:
+    """Serves models, endpoints and metrics under Google's names; yields the environment for that.
+
+    Other hosts are left to `proxy`. requests reads https_proxy and REQUESTS_CA_BUNDLE.
+    """
+    hosts = (f"{location}-aiplatform.googleapis.com", "monitoring.googleapis.com")
+    context, roots = _context(hosts, folder, "models")
+    with emulation.serving(serving, other=serving.monitoring, tls=context) as address:
+        port = int(address.rpartition(":")[2])
+        with _proxy(port, hosts, int(proxy.rpartition(":")[2])) as own:
+            yield {"https_proxy": own, "REQUESTS_CA_BUNDLE": str(roots)}
+
+
+def _context(hosts: Sequence[str], folder: Path, stem: str) -> tuple[ssl.SSLContext, Path]:
+    """Returns what a server of these hosts needs, and the file that its clients trust."""
+    certificate, key = make_certificate(*hosts)
+    roots, chain = folder / f"{stem}-roots.pem", folder / f"{stem}.pem"
+    roots.write_bytes(certificate)
+    chain.write_bytes(certificate + key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    return context, roots
 
 
 def _create(vertex: Vertex) -> Callable[[Any], tuple[str, str, bytes]]:
@@ -148,8 +170,11 @@ def _method(answer: Callable[[Any], Any], request: Any) -> grpc.RpcMethodHandler
 
 
 @contextlib.contextmanager
-def _proxy(port: int) -> Iterator[str]:
-    """Yields the address of a proxy that tunnels every request to one port of loopback."""
+def _proxy(port: int, hosts: Sequence[str] = (), other: int = 0) -> Iterator[str]:
+    """Yields the address of a proxy that tunnels requests to one port of loopback.
+
+    If there are `hosts`, only theirs; the others go to the proxy on the port `other`.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
 
     def accept() -> None:
@@ -163,12 +188,17 @@ def _proxy(port: int) -> Iterator[str]:
         while b"\r\n\r\n" not in head:
             head += client.recv(4096)
         assert head.startswith(b"CONNECT "), head
+        host = head.split()[1].decode().partition(":")[0]
+        is_other = bool(hosts) and host not in hosts
         try:
-            server = socket.create_connection(("127.0.0.1", port))
+            server = socket.create_connection(("127.0.0.1", other if is_other else port))
         except ConnectionRefusedError:  # a client that retries after its test has ended
             client.close()
             return
-        client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        if is_other:
+            server.sendall(head)  # which answers it
+        else:
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         threading.Thread(target=pump, args=(client, server), daemon=True).start()
         pump(server, client)
 

@@ -14,6 +14,7 @@ import datetime
 import itertools
 import json
 import re
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -746,7 +747,9 @@ class Server(ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def serving(
-    vertex: Vertex, other: Callable[[str, str], tuple[int, Any] | None] = lambda verb, target: None
+    vertex: Vertex,
+    other: Callable[[str, str], tuple[int, Any] | None] = lambda verb, target: None,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[str]:
     """Serves on loopback and yields the address; `other` answers for other services."""
 
@@ -783,10 +786,14 @@ def serving(
             """Logs nothing."""
 
     server = Server(("127.0.0.1", 0), Handler)
+    if tls:  # the handshake is the connection's own thread's: nobody else waits for it
+        server.socket = tls.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

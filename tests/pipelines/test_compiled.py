@@ -57,7 +57,21 @@ def test_four_steps_in_their_order(compiled):
         LAUNCHER: "train",
         "measure": "evaluate",
         "gate": "evaluate",
+        "release": "release",
     }
+
+
+def test_the_release_is_no_step_and_starts_nothing_unless_the_gate_says_so(compiled):
+    released = tasks_of(compiled.spec)["release"]
+    assert released["dependentTasks"] == ["evaluate"]
+    assert released["inputs"]["parameters"]["decision"] == {
+        "taskOutputParameter": {"outputParameterKey": "Output", "producerTask": "evaluate"}
+    }
+    body = compiled.spec["components"][released["componentRef"]["name"]]
+    [branch] = body["dag"]["tasks"].values()
+    assert branch["triggerPolicy"]["condition"] == (
+        "inputs.parameter_values['pipelinechannel--decision'] == 'release'"
+    )
 
 
 def test_a_copy_of_the_launchers_image_takes_the_place_of_google_s(compiled, tmp_path):
@@ -73,7 +87,7 @@ def test_every_step_of_ours_may_have_its_own_memory_and_cpus(tmp_path):
     executors = read_compiled(path).spec["deploymentSpec"]["executors"].values()
     containers = [e["container"] for e in executors]
     ours = [c["resources"] for c in containers if c["image"] == IMAGE]
-    assert [(r["memoryLimit"], r["cpuLimit"]) for r in ours] == [(32.0, 8.0)] * 9
+    assert [(r["memoryLimit"], r["cpuLimit"]) for r in ours] == [(32.0, 8.0)] * 10
     assert not any("resources" in c for c in containers if c["image"] != IMAGE)
 
 
@@ -85,7 +99,9 @@ def test_the_report_has_the_type_that_the_console_shows(compiled):
 def test_every_component_takes_the_place_of_its_shell(compiled):
     containers = [e["container"] for e in compiled.spec["deploymentSpec"]["executors"].values()]
     scripts = [c["command"][2] for c in containers if c["image"] == IMAGE]
-    assert [script.count("exec env _KFP_RUNTIME=true python3 -m ") for script in scripts] == [1] * 9
+    assert [script.count("exec env _KFP_RUNTIME=true python3 -m ") for script in scripts] == [
+        1
+    ] * 10
     assert not any("executor_main" in script for script in scripts)
 
 
@@ -155,7 +171,7 @@ def test_only_preprocess_is_cached_and_it_knows_the_files_but_not_the_time(compi
     groups = ("condition", "exit-handler")
     options = [t["cachingOptions"] for name, t in every if not name.startswith(groups)]
     cached = [task for _, task in every if task.get("cachingOptions", {}).get("enableCache")]
-    assert len(options) == 15
+    assert len(options) == 17
     assert cached == [inner(compiled, "preprocess")["preprocess"]]
     parameters = cached[0]["inputs"]["parameters"]
     from_tasks = {n for n, p in parameters.items() if "taskOutputParameter" in p}

@@ -14,6 +14,7 @@ from quatrain.components.package.component import package
 from quatrain.components.prediction.component import compare_inputs, find_inputs
 from quatrain.components.preprocess.component import find_files
 from quatrain.components.preprocess.drift.component import compare
+from quatrain.components.release.component import release
 from quatrain.components.train.component import choose, plan
 
 SLOW = ("tensorflow", "keras", "lightgbm", "apache_beam", "pandas", "google.cloud.aiplatform")
@@ -28,7 +29,7 @@ def imports_of(step) -> str:
 
 small_steps = pytest.mark.parametrize(
     "step",
-    [find_files, compare, package, plan, choose, gate, find_inputs, compare_inputs],
+    [find_files, compare, package, plan, choose, gate, find_inputs, compare_inputs, release],
     ids=lambda step: step.name,
 )
 

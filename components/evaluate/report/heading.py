@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from quatrain.components.evaluate import changes
+from quatrain.components.evaluate.decision import PROMOTE
 from quatrain.components.evaluate.gate import verdict_of
 from quatrain.components.evaluate.measures.metrics import METRICS, Metric
 from quatrain.components.evaluate.warning import SERIOUS
 from quatrain.components.quick_run import is_quick, sentence
+from quatrain.components.specification.release import Release
 
 MAX_WARNINGS = 8
 """Warnings in the box; the others unfold."""
@@ -68,6 +70,14 @@ def verdict(metrics: Mapping[str, Any]) -> Verdict:
     checks = {k: [c["sentence"] for c in others if c["passed"] is k] for k in (False, True)}
     state = "failed" if not passed else "warned" if is_serious else "passed"
     return Verdict(state, words, checks, warnings[:MAX_WARNINGS], warnings[MAX_WARNINGS:])
+
+
+def release(metrics: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
+    """Returns what Vertex AI gets of a model that is promoted; empty if it gets nothing."""
+    if not spec.get("release") or metrics["gate"].get("decision") != PROMOTE:
+        return ""
+    words = Release(**spec["release"]).in_words(metrics["name"])
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def quick(metrics: Mapping[str, Any]) -> str:

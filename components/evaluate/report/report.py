@@ -92,6 +92,7 @@ def render(
         metrics=metrics,
         verdict=heading.verdict(metrics),
         quick=heading.quick(metrics),
+        release=heading.release(metrics, spec),
         changed=list(heading.sections(metrics["changes"])),
         changed_metrics=list(heading.metric_changes(metrics["changes"], metrics["task"])),
         manifest=manifest,

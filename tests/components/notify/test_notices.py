@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from quatrain.components.errors import DriftFailed, GateFailed
+from quatrain.components.errors import DriftFailed, GateFailed, ReleaseError
 from quatrain.components.notify import failures, sending
 from quatrain.components.notify.notice import MAX_TEXT, Notice, of_move, of_run
 from quatrain.components.notify.run import notify_of
@@ -65,6 +65,7 @@ FAILED = "The DAG failed because some tasks failed. The failed tasks are: [{}]."
         ("package", "package", OSError(28, "No space left on device", "/data/x"), "failed"),
         ("plan", "train", ValueError("no such tier; choose BASIC"), "failed"),
         ("measure", "evaluate", MemoryError("no room; take a larger tier"), "failed"),
+        ("release", "release", ReleaseError("a golden row differs; export again"), "failed"),
         ("gate", "evaluate", GateFailed("auc is below 0.8; log_loss is above 1"), "gate"),
     ],
 )
