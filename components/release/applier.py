@@ -11,6 +11,7 @@ from quatrain.components.release.candidate import ALIAS, Candidate
 from quatrain.components.release.plan import Action, next_action, outline, returned
 from quatrain.components.release.service import Conflict, NoAnswer, NotFound, Service
 from quatrain.components.release.state import (
+    BACK,
     HELD,
     OWNER,
     PREVIOUS,
@@ -278,6 +279,8 @@ def undeploy(service: Service, endpoint: str, id_: str, what: str) -> None:
 def go_back(service: Service, endpoint: Endpoint) -> str:
     """Moves all traffic back to the version before, in one call, and returns a sentence.
 
+    Repeating it changes nothing, since the answer to the first call may have been lost.
+
     Raises:
         ReleaseError: None is deployed that it could go back to.
     """
@@ -289,10 +292,16 @@ def go_back(service: Service, endpoint: Endpoint) -> str:
                 f"ends it"
             )
         split, kept = returned(endpoint, endpoint.new_id(labels[VERSION]))
+        kept[BACK] = endpoint.before
         update(service, endpoint, "move the traffic back", split, kept)
         return (
             f"{endpoint.before} has all traffic again; the release of version {labels[VERSION]} "
             f"is over"
+        )
+    if endpoint.split.get(labels.get(BACK, "")) == 100:
+        return (
+            f"{labels[BACK]} has all traffic already, since it was gone back to; `quatrain deploy "
+            f"SPEC` goes forward"
         )
     previous = labels.get(PREVIOUS, "")
     if previous not in endpoint.deployed:
@@ -301,6 +310,6 @@ def go_back(service: Service, endpoint: Endpoint) -> str:
             f"`quatrain deploy SPEC --run RUN`, and set release.keep_previous to keep one ready"
         )
     (current,) = endpoint.split or ("",)
-    kept = {**labels, PREVIOUS: current}
+    kept = {**labels, PREVIOUS: current, BACK: previous}
     update(service, endpoint, "move the traffic back", {previous: 100}, kept)
     return f"{previous} has all traffic again, in place of {current}"

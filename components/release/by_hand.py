@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from quatrain.components.errors import ReleaseError
-from quatrain.components.release.applier import undeploy, update
+from quatrain.components.release.applier import OPERATION_S, undeploy, update
 from quatrain.components.release.plan import kept_labels
 from quatrain.components.release.service import Service
-from quatrain.components.release.state import HELD, PREVIOUS, VERSION, Endpoint, find_endpoint
+from quatrain.components.release.state import (
+    HELD,
+    PREVIOUS,
+    VERSION,
+    Endpoint,
+    find_endpoint,
+    running_operations,
+)
 
 
 def open_endpoint(service: Service, endpoint: str | None) -> Endpoint:
@@ -63,7 +70,15 @@ def undeployable(endpoint: Endpoint, everything: bool) -> list[str]:
 
 
 def empty(service: Service, endpoint: Endpoint, everything: bool) -> Iterator[str]:
-    """Undeploys models, and yields what was done."""
+    """Undeploys models, and yields what was done.
+
+    A call that was cut off may have left an operation, beside which no other can begin.
+    """
+    if running := running_operations(service, endpoint.id):
+        for operation in running:
+            name = str(operation["name"]).rpartition("/")[2]
+            service.wait(operation, f"wait for operation {name}", OPERATION_S)
+        endpoint = open_endpoint(service, endpoint.id)
     gone = undeployable(endpoint, everything)
     if everything and endpoint.deployed:
         labels = {k: v for k, v in kept_labels(endpoint).items() if k != PREVIOUS}

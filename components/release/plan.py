@@ -9,6 +9,7 @@ from typing import Any
 from quatrain.components.errors import ReleaseError
 from quatrain.components.release.candidate import Candidate
 from quatrain.components.release.state import (
+    BACK,
     BEFORE,
     CLAIMED,
     HELD,
@@ -109,7 +110,7 @@ def _alias(candidate: Candidate, actual: Actual) -> Action | None:
 
 def kept_labels(endpoint: Endpoint, **changes: str) -> dict[str, str]:
     """Returns the labels of an endpoint without those of the release under way, with changes."""
-    gone = (VERSION, CLAIMED, SINCE, SHARE, PROVED, HELD, BEFORE)
+    gone = (VERSION, CLAIMED, SINCE, SHARE, PROVED, HELD, BEFORE, BACK)
     labels = {key: value for key, value in endpoint.labels.items() if key not in gone}
     for key, value in changes.items():
         labels[key.replace("_", "-")] = value

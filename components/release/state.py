@@ -30,6 +30,8 @@ PREVIOUS = "release-previous"
 """The deployed model that stays without traffic, to be gone back to."""
 RETIRED = "release-retired"
 """The deployed model that has lost its traffic and is to be undeployed."""
+BACK = "release-back"
+"""The deployed model that a person has gone back to, so that doing it again changes nothing."""
 NONE = "none"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from quatrain.components.errors import ReleaseError
 from quatrain.components.release.applier import go_back
+from quatrain.components.release.by_hand import empty
 from quatrain.components.release.state import find_endpoint
 from tests.components.release.conftest import Killed, Project
 from tests.emulators.vertex import Refusal
@@ -398,3 +399,84 @@ def test_a_failing_release_killed_at_any_call_leaves_the_first_serving(make_proj
                 project.release(candidate, max_p95_ms=100, min_requests=0)
         assert project.runs == {"r1": 100}, n
         assert not project.wrong, n
+
+
+def held(project):
+    """Leaves a release at its first step; the version before that is kept, too."""
+    first(project)
+    project.release(project.candidate("r2", 3.0), keep_previous=True)
+    project.requests_a_minute = 1
+    project.release(project.candidate("r3", 4.0), keep_previous=True, min_requests=1000)
+    assert project.runs == {"r1": 0, "r2": 90, "r3": 10}
+    project.requests_a_minute = 60
+
+
+def kept(project):
+    """Leaves two versions, of which one is kept without traffic."""
+    first(project)
+    project.release(project.candidate("r2", 3.0), keep_previous=True)
+    project.release(project.candidate("r3", 4.0), keep_previous=True)
+    assert project.runs == {"r2": 0, "r3": 100}
+
+
+def back(project):
+    service = project.service()
+    return go_back(service, find_endpoint(service, "sizes"))
+
+
+def emptied(project):
+    service = project.service()
+    return list(empty(service, find_endpoint(service, "sizes"), True))
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize("prepare", [held, kept])
+def test_going_back_killed_at_any_call_goes_back_once(make_project, prepare, side):
+    counting = make_project()
+    prepare(counting)
+    start = counting.calls
+    back(counting)
+    n_calls = counting.calls - start
+
+    for n in range(1, n_calls + 1):
+        project = make_project()
+        prepare(project)
+        check_invariants(project)
+        project.kill_at = (project.calls + n, side)
+        with pytest.raises(Killed):
+            back(project)
+        project.kill_at = None
+
+        back(project)
+        assert "has all traffic already" in back(project), n
+
+        assert {run: share for run, share in project.runs.items() if share} == {"r2": 100}, n
+        assert not project.wrong, n
+
+    project.release(project.candidate("r4", 5.0))
+    assert project.runs["r4"] == 100 and "release-back" not in project.endpoint.labels
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize("prepare", [held, kept])
+def test_emptying_killed_at_any_call_is_finished_by_the_next(make_project, prepare, side):
+    counting = make_project()
+    prepare(counting)
+    start = counting.calls
+    emptied(counting)
+    n_calls = counting.calls - start
+    assert n_calls >= 6
+
+    for n in range(1, n_calls + 1):
+        project = make_project()
+        prepare(project)
+        project.kill_at = (project.calls + n, side)
+        with pytest.raises(Killed):
+            emptied(project)
+        project.kill_at = None
+
+        emptied(project)
+
+        assert project.runs == {}, n
+        project.release(project.candidate("r4", 5.0))
+        assert project.runs == {"r4": 100}, n
