@@ -74,6 +74,11 @@ def rollback(
     from quatrain.face.champions import rollback
 
     _print(rollback(name, reason, to=to, root=root, cloud=cloud, notify=notify), as_json)
+    if cloud or root.startswith("gs://"):
+        click.echo(
+            "an endpoint serves on as it did: `quatrain traffic SPEC --back` moves its traffic",
+            err=True,
+        )
 
 
 def _print(move: dict[str, Any], as_json: bool) -> None:

@@ -193,6 +193,23 @@ def test_a_root_in_a_bucket_is_no_different(
     assert [e["champion"] for e in found] == [True, False, False]
 
 
+def test_a_rollback_in_a_bucket_names_the_command_that_moves_the_traffic(
+    root: Path,
+    served: emulator.Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from quatrain.cli.entry import main
+
+    copied_to_bucket(root, served, monkeypatch)
+    quatrain.promote(f"gs://b/{NAME}/run-2", "try it", root="gs://b")
+    with pytest.raises(SystemExit):
+        main(["rollback", NAME, "--reason", "no better", "--root", "gs://b"])
+    printed = capsys.readouterr()
+    assert printed.out == "run run-1 is the champion, in place of run run-2\n"
+    assert "`quatrain traffic SPEC --back` moves its traffic" in printed.err
+
+
 def test_the_verbs_say_who_is_the_champion_now(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
