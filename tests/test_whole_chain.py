@@ -20,6 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from quatrain.components.artifacts import sha256_of
+from quatrain.components.table.versions import digest_versions, find_versions
+
 pytestmark = pytest.mark.whole
 
 QUATRAIN = [sys.executable, "-c", "from quatrain.cli import main; main()"]
@@ -238,6 +241,20 @@ def test_every_row_of_the_table_is_accounted_for(passed: Outcome) -> None:
     assert torn.column("row").to_pylist() == [b"t900,3.5"]
 
 
+def test_the_lineage_names_the_files_and_digests_of_the_run(passed: Outcome) -> None:
+    lineage, made_by = passed.json("lineage.json"), passed.json("metrics.json")["made_by"]
+    versions = {f["uri"]: f["version"] for f in lineage["source"]["files"]}
+    assert versions and versions == find_versions(versions)
+    assert lineage["source"]["digest"] == digest_versions(versions)
+    assert lineage["spec"] == passed.json("run.json")["spec"]
+    assert lineage["pipeline"] == passed.json("run.json")["pipeline"]["sha256"]
+    assert lineage["trainer"] == made_by["package"]
+    assert lineage["model"] == sha256_of(passed.run / "model/metadata.json")
+    assert lineage["examples"]["transform"] == sha256_of(passed.run / "examples/transform.json")
+    assert lineage["image"] == {"steps": "", "training": ""}
+    assert made_by["lineage"] == sha256_of(passed.run / "lineage.json")
+
+
 def test_the_model_says_which_package_trained_it(passed: Outcome) -> None:
     metadata = passed.json("model/metadata.json")
     (package,) = passed.run.rglob("quatrain_trainer-*.tar.gz")
@@ -336,6 +353,12 @@ def test_a_model_is_compared_with_the_champion_on_the_same_rows(
     passed: Outcome, failed: Outcome
 ) -> None:
     assert passed.json("metrics.json")["champion"] is None
+    assert passed.json("lineage.json")["champion"] is None
+    assert failed.json("lineage.json")["champion"] == {
+        "run": passed.run.name,
+        "metadata": passed.json("lineage.json")["model"],
+        "why": "",
+    }
     recorded = failed.json("metrics.json")
     champion, theirs = recorded["champion"], passed.json("metrics.json")["metrics"]
     assert (champion["run"], champion["why"]) == (passed.run.name, "")

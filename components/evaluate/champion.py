@@ -68,6 +68,10 @@ class Champion:
             "newer": why_newer(theirs, window, created),
         }
 
+    def in_lineage(self) -> dict[str, Any]:
+        """Returns the champion as lineage.json names it."""
+        return {"run": self.run, "metadata": self.metadata, "why": self.why}
+
 
 def find_champion(root: str, spec: ModelSpec, transform: Transform) -> Champion | None:
     """Returns the champion of a model, or None before a run was promoted.

@@ -24,6 +24,7 @@ def measure(
     project: str,
     location: str,
     image: str,
+    train_image: str,
     examples: dsl.Input[dsl.Dataset],
     drift: dsl.Input[dsl.Artifact],
     model: dsl.Input[dsl.Model],
@@ -51,6 +52,7 @@ def measure(
         project: The project of the job.
         location: The region of the job.
         image: The image that this step runs in, as do its workers on other machines.
+        train_image: The image that the training ran in.
         examples: Parquet shards of the preprocess step.
         drift: How far their columns have moved since earlier runs.
         model: The output of the training job; the SavedModel is in its folder `model`.
@@ -66,6 +68,7 @@ def measure(
 
     with in_a_sentence(), stderr_for_errors():
         with uncollected():
+            from quatrain.components.buckets import HERE
             from quatrain.components.engine.gcp_resources import write_resources
             from quatrain.components.engine.names import LOCAL
             from quatrain.components.evaluate.run import evaluate_model, record
@@ -80,6 +83,7 @@ def measure(
 
             options = (runner, runner_options, project, location, image, gcp_resources)
             launch = Launch("evaluate", *options)
+        images = ("", "") if location == HERE else (image, train_image)  # none runs here
         measured = evaluate_model(
             spec,
             examples.uri,
@@ -88,7 +92,7 @@ def measure(
             drift=drift.uri,
             report=report.uri,
             root=root,
-            this_run=ThisRun(run, created, template, files, digest),
+            this_run=ThisRun(run, created, template, files, digest, *images),
             launch=launch,
             cached=not cache_key,
         )

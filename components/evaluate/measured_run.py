@@ -40,4 +40,18 @@ def measured_run(
         "warnings": [warning["sentence"] for warning in metrics["warnings"]],
         "changes": metrics["changes"],
         "artifacts": dict(artifacts),
+        "digests": _digests(metrics),
+    }
+
+
+def _digests(metrics: Mapping[str, Any]) -> dict[str, str] | None:
+    """Returns those of lineage.json by which models are listed; None of an earlier version."""
+    made_by = metrics.get("made_by", {})
+    if "lineage" not in made_by:
+        return None
+    return {
+        "spec": made_by["spec"],
+        "data": metrics["run"]["data"]["digest"],
+        "trainer": made_by["package"],
+        "image": made_by["image"],
     }

@@ -20,6 +20,7 @@ from quatrain.components.evaluate.changes import not_compared, record_of, since_
 from quatrain.components.evaluate.decision import decide
 from quatrain.components.evaluate.gate import check_gate
 from quatrain.components.evaluate.importance.budget import Budget
+from quatrain.components.evaluate.lineage import LINEAGE, lineage_of
 from quatrain.components.evaluate.opponent.opponent import OpponentPlan
 from quatrain.components.evaluate.passes import EvaluationPlan, Shard
 from quatrain.components.evaluate.report.report import render
@@ -67,7 +68,7 @@ def evaluate_model(
     launch: Launch | None = None,
     cached: bool = True,
 ) -> dict[str, Any]:
-    """Evaluates a model and writes predictions, report.html and, last, metrics.json.
+    """Evaluates a model and writes predictions, report.html, lineage.json and, last, metrics.json.
 
     Args:
         spec: The spec, as it travels through the pipeline.
@@ -154,13 +155,17 @@ def evaluate_model(
                 for name, words in _EARLIER_ANSWERS.items()
                 if (runs := measured.pop(f"{name}_runs"))
             }
-            for role, earlier in (("champion", champion), ("best", best)):
+            earlier_models = {"champion": champion, "best": best}
+            for role, earlier in earlier_models.items():
                 if earlier:
                     identity = earlier.as_json(manifest.get("window"), this_run.created)
                     measured[role] = {**identity, **(measured[role] or {})}
             classes, made = metadata["classes"], this_run.created
             evidence = Evidence(measured, classes, manifest, statistics, drift_document, made)
             metrics = _metrics(checked, metadata, digest, evidence, this_run)
+            compared = {k: r.in_lineage() if r else None for k, r in earlier_models.items()}
+            lineage = lineage_of(checked, this_run, manifest, metadata, digest, compared)
+            metrics["made_by"]["lineage"] = hashlib.sha256(lineage).hexdigest()
             if answers:
                 metrics[CACHED] = answers
             document = checked.as_document()
@@ -171,6 +176,7 @@ def evaluate_model(
             audit = statistics["audit"]
             page = render(metrics, manifest, metadata, document, audit=audit, drift=drift_document)
             folder.write("report.html", page.encode(), HTML)
+            folder.write(LINEAGE, lineage)
             folder.write_json("metrics.json", metrics)
     if report:
         write_file(report, page.encode(), HTML)
@@ -342,5 +348,6 @@ def _metrics(
             "transform": metadata["examples"]["transform"],
             "package": metadata["package_sha256"],
             "metadata": digest,
+            "image": this_run.image,
         },
     }

@@ -20,6 +20,8 @@ class ThisRun:
         pipeline: The sha256 of the compiled file.
         files: The number of files of the source.
         digest: The digest of these files and their versions.
+        image: The image of its steps; empty on this machine, which runs none.
+        train_image: The image of its training.
     """
 
     id: str = ""
@@ -27,6 +29,8 @@ class ThisRun:
     pipeline: str = ""
     files: int = 0
     digest: str = ""
+    image: str = ""
+    train_image: str = ""
 
     def as_json(
         self, spec: ModelSpec, manifest: Mapping[str, Any], model: Mapping[str, Any]

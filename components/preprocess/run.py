@@ -115,7 +115,7 @@ def preprocess(
             run(job)
             unpinned = {uri: version for uri, version in versions.items() if uri not in tables}
             check_unchanged(unpinned, find_versions(unpinned, project))
-            return finish(folder)
+            return finish(folder, versions)
 
 
 def _launch(*options: Any) -> Launch:

@@ -117,7 +117,8 @@ def models(
         For each time that a model took the place, the newest first: `name`, `run`, `before` (the
         run in whose place), `at`, `by`, `reason`, `champion` (whether it has the place now),
         `metadata` (the sha256 of its metadata.json) and `window` (the days of its rows) of the
-        champion, and of each `metric`, `decision`, `test_rows` and `code`, None where unknown.
+        champion, and of each `metric`, `decision`, `test_rows`, `code` and `digests` (of its
+        `spec`, `data`, `trainer` and `image`), None where unknown.
 
     Raises:
         QuatrainError: The root cannot be read, or has no such model.
@@ -154,6 +155,7 @@ def _holders(root: str, name: str) -> list[dict[str, Any]]:
                 "decision": measured.get("gate", {}).get("decision"),
                 "test_rows": measured.get("test_rows"),
                 "code": measured.get("code"),
+                "digests": measured.get("digests"),
             }
         )
     return entries

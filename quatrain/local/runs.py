@@ -25,6 +25,7 @@ LINKS: dict[str, tuple[str, str, str]] = {
     "model": ("model", "model/metadata.json", "model"),
     "tuning.json": ("tuning", "tuning.json", "tuning.json"),
     "metrics.json": ("evaluation", "metrics.json", "metrics.json"),
+    "lineage.json": ("evaluation", "metrics.json", "lineage.json"),
     "report.html": ("evaluation", "metrics.json", "report.html"),
 }
 """Links in the run's folder: the artifact of each, its manifest, and the path inside it."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from quatrain.components.evaluate.changes import DIGITS
 from quatrain.components.evaluate.gate import word_of
 from quatrain.components.times import parse_utc
 from quatrain.components.wording import counted
@@ -16,6 +17,8 @@ from quatrain.terminal.printouts import align
 RunDocument = Mapping[str, Any]
 MAX_VERDICT, MIN_CHANGED = 20, 7
 """The width beyond which a verdict is cut, and that to which the changes are cut at most."""
+DIGESTS = ("spec", "data", "trainer", "image")
+"""The digests that tell versions of a model apart."""
 _LOCAL_ID = re.compile(r"(\d{8}T\d{6})-\d{6}")
 _STEP = re.compile(r"(?:step (?P<step>\S+) failed|task (?P<task>[^:]+)): ")
 """How the error of a run begins that ended before its gate, here and on Vertex AI."""
@@ -112,19 +115,25 @@ def champion_table(
         zone: The time zone of the times; None for that of this machine.
         year: The year that the times leave out; 0 for this one.
     """
-    titles = ["model", "run", "since", "metric", "by", "reason"]
+    titles = ["model", "run", "since", "metric", *DIGESTS, "by", "reason"]
     rows = [
         [
             entry["name"],
             f"{entry['run']}{'*' if entry['champion'] else ''}",
             local_time(entry["at"], zone, year),
             _metric(entry["metric"], named=True),
+            *(_short_digest((entry["digests"] or {}).get(name)) for name in DIGESTS),
             entry["by"],
             entry["reason"],
         ]
         for entry in entries
     ]
     return [*align([titles, *rows]), "* the champion"] if rows else []
+
+
+def _short_digest(digest: str | None) -> str:
+    """Returns the first digits of a digest, the tag of an image without one, or a dash."""
+    return (digest or "").rpartition(":")[2][:DIGITS] or "-"
 
 
 def short_ids(runs: Sequence[RunDocument]) -> dict[str, str]:

@@ -40,13 +40,14 @@ MOST_CALLS = {
     "package": 32,
     "plan": 10,
     "custom-training-job-2": 50,
-    "measure": 56,
+    "measure": 57,
     "gate": 22,
 }
 """The requests of a step, as each takes 50 to 100 ms at Google. Those of the training allow for a
 further checkpoint, which is due after a minute, and those of package and measure for the records of
 the proof and of the answers, which the next run takes. The raw rows of the opponent cost preprocess
-one more, and measure eight: the rows themselves, and the record of the opponent's answers."""
+one more, and measure eight: the rows themselves, and the record of the opponent's answers. One of
+measure writes lineage.json."""
 EQUAL = re.compile(r"parquet$|tar.gz$|variables|golden.json|transform.json|drift.json")
 """Files without a time, a name that TensorFlow draws, or a digest of such a file."""
 
@@ -130,6 +131,19 @@ def test_a_second_run_is_compared_with_the_first(vertex: Machine, second: Driver
     assert found["run"] == "toys-1"
     champion = document(vertex, second, "measure", "evaluation/metrics.json")["champion"]
     assert champion["run"] == "toys-1" and not champion["why"]
+
+
+def test_lineage_names_generations_images_and_the_champion(
+    vertex: Machine, first: Driver, second: Driver
+) -> None:
+    one, two = (document(vertex, d, "measure", "evaluation/lineage.json") for d in (first, second))
+    (file,) = one["source"]["files"]
+    bucket, _, name = file["uri"].removeprefix("gs://").partition("/")
+    assert file["version"] == str(vertex.storage.object(bucket, name, {}).generation)
+    assert one["image"]["steps"] and one["image"]["training"]
+    assert (one["champion"], two["champion"]["run"]) == (None, "toys-1")
+    assert two["champion"]["metadata"] == one["model"]
+    assert two["spec"] != one["spec"] and two["source"] == one["source"]
 
 
 def test_a_second_run_takes_the_proof_and_the_champions_answers_of_the_first(

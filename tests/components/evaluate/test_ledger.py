@@ -244,6 +244,21 @@ def test_models_lists_who_held_the_place(root: Path) -> None:
     assert lines[1].split()[:2] == [NAME, "run-2*"]
     assert lines[1].endswith("try it")
     assert lines[-1] == "* the champion"
+    spec = read_parameter(make_spec()).sha256
+    assert now["digests"] == {"spec": spec, "data": "", "trainer": "0" * 64, "image": ""}
+    assert spec[:12] in lines[1].split() and "0" * 12 in lines[1].split()
+
+
+def test_a_version_without_lineage_is_listed_with_dashes(root: Path) -> None:
+    record = root / NAME / "statistics/runs/run-1.json"
+    document = json.loads(record.read_text())
+    del document["digests"]
+    record.write_text(json.dumps(document))
+    (only,) = quatrain.models(NAME, root=root)
+    assert only["digests"] is None
+    from quatrain.terminal.run_table import champion_table
+
+    assert champion_table([only])[1].split().count("-") == 4
 
 
 def test_a_champion_of_an_earlier_version_is_listed_without_a_time(root: Path) -> None:

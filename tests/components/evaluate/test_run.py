@@ -49,6 +49,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path])
 
 def test_the_evaluation_holds_metrics_report_and_predictions(evaluated: Path) -> None:
     assert sorted(p.name for p in evaluated.iterdir()) == [
+        "lineage.json",
         "metrics.json",
         "predictions-00000-of-00002.parquet",
         "predictions-00001-of-00002.parquet",
@@ -258,6 +259,7 @@ def run_component(tmp_path: Path, spec: str, model: Path) -> tuple[Any, Any]:
         project="",
         location="local",
         image="",
+        train_image="",
         examples=examples,
         drift=drift,
         model=trained,
