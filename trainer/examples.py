@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,14 +105,15 @@ class Labels:
             TrainerError: A label is not a finite number, or not the index of a class.
         """
         w = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
-        weight = float(w.sum())
+        weight = math.fsum(w.tolist())
         if transform.task == "regression":
             values = labels.astype(np.float64)
             if not np.isfinite(values).all():
                 wrong = values[~np.isfinite(values)][0]
                 raise TrainerError(f"a label of the train split is {wrong}; reject its row")
-            mean = float((w * values).sum() / weight) if len(values) else 0.0
-            squares = float((w * np.square(values - mean)).sum())
+            # Exact sums: the outputs are scaled by them, and must not depend on the rows' order.
+            mean = math.fsum((w * values).tolist()) / weight if len(values) else 0.0
+            squares = math.fsum((w * np.square(values - mean)).tolist())
             return cls(weight, mean=mean, squares=squares)
         n_classes = len(transform.label.classes)
         if len(labels) and not 0 <= labels.min() <= labels.max() < n_classes:
@@ -260,17 +262,17 @@ class Examples:
         return table.select(names)
 
     def set_bytes(self, name: str) -> int:
-        """Returns about how many bytes the sets of n-grams of a split take, by its shards."""
-        columns = {f.set_name for f in self.transform.texts}
+        """Returns the bytes of the sets of n-grams of a split in memory, each as often as it is.
+
+        Parquet's own sizes are of a dictionary, which holds a text that repeats once.
+        """
+        columns = [f.set_name for f in self.transform.texts]
         total = 0
         for shard in self._names(name) if columns else ():
-            metadata = pq.read_metadata(self._file(shard))
-            for place in range(metadata.num_row_groups):
-                group = metadata.row_group(place)
-                sizes = (group.column(n) for n in range(group.num_columns))
-                total += sum(
-                    c.total_uncompressed_size for c in sizes if c.path_in_schema in columns
-                )
+            with named(f"{self.uri}/{shard}"), self._file(shard) as stream:
+                file = pq.ParquetFile(stream, read_dictionary=columns)
+                for batch in file.iter_batches(columns=columns, use_threads=False):
+                    total += sum(_bytes_of(column) for column in batch.columns)
         return total
 
     def first_rows(self, name: str, rows: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -387,6 +389,12 @@ def read_examples(uri: str) -> Examples:
         )
     text = data.decode()
     return Examples(uri, manifest, Transform.from_json(text), text)
+
+
+def _bytes_of(texts: pa.Array) -> int:
+    """Returns the bytes of a column of dictionary-encoded texts when it is decoded."""
+    lengths = pc.fill_null(pc.binary_length(texts.dictionary), 0)
+    return int(pc.sum(lengths.take(texts.indices)).as_py() or 0)
 
 
 def _matrix(table: pa.Table, names: Sequence[str], dtype: type) -> np.ndarray:

@@ -87,6 +87,18 @@ def test_moments_of_parts_are_those_of_the_whole(tmp_path: Path) -> None:
     assert both.deviation == pytest.approx((16 / 5) ** 0.5)  # 4 + 0 + 4 + 4 + 4
 
 
+def test_moments_are_the_same_for_any_order_of_the_rows(tmp_path: Path) -> None:
+    transform = read_examples(str(write_examples(tmp_path / "examples", "regression"))).transform
+    random = np.random.default_rng(0)
+    labels = random.lognormal(0, 5, 1_000).astype(np.float32)
+    weights = random.lognormal(0, 5, 1_000).astype(np.float32)
+    moments = {
+        Labels.of(labels[order], transform, weights[order]).deviation
+        for order in (random.permutation(1_000) for _ in range(20))
+    }
+    assert len(moments) == 1
+
+
 def test_moments_count_a_row_by_its_weight(tmp_path: Path) -> None:
     transform = read_examples(str(write_examples(tmp_path / "examples", "regression"))).transform
     parts = [([1, 5], [2, 1]), ([3], [0.5])]
