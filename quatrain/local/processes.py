@@ -28,6 +28,8 @@ _RAISED = re.compile(r"[\w.]+(?:: (?P<message>.*))?$")
 """The first line of an exception: its class, and its message if it has one."""
 _LEAKS = "nanobind: leaked"
 """What DuckDB prints after the exception of a process that ends while a thread uses it."""
+_MAXRSS_OF_A_MB = 1 << (20 if sys.platform == "darwin" else 10)
+"""The unit of ru_maxrss is a byte on macOS, and 1 024 bytes on Linux (getrusage(2))."""
 _TAIL_BYTES = 256 << 10
 """How much of a log's end is read."""
 
@@ -42,10 +44,13 @@ class Process:
     def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
         self.log = log
         self.cpu_s = 0.0
+        self.peak_mb = 0.0
         self.code: int | None = None
         self._temporary = tempfile.mkdtemp(prefix="quatrain-step-")
+        # Its own usage would do, but Linux counts in it what the process that forked it had.
+        self._peak = tempfile.TemporaryFile()  # noqa: SIM115, closed when the command has ended
         supervisor = [sys.executable, "-I", "-S", str(_SUPERVISOR)]
-        supervisor += [str(os.getpid()), self._temporary]
+        supervisor += [str(os.getpid()), self._temporary, str(self._peak.fileno())]
         with log.open("ab") as stream:
             self._popen = subprocess.Popen(
                 [*supervisor, *command],
@@ -53,6 +58,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
+                pass_fds=[self._peak.fileno()],
                 start_new_session=True,  # Ctrl-C reaches only the command line, which stops it
             )
 
@@ -74,6 +80,9 @@ class Process:
                     shutil.rmtree(self._temporary, ignore_errors=True)
                 self.code = code if code >= 0 else 128 - code
                 self.cpu_s = usage.ru_utime + usage.ru_stime
+                self._peak.seek(0)
+                self.peak_mb = int(self._peak.read() or 0) / _MAXRSS_OF_A_MB
+                self._peak.close()
         return self.code
 
     def stop(self) -> None:

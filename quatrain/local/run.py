@@ -131,6 +131,7 @@ class _Session:
             self.failure = f"step {step.name} failed: {error}"
             return False
         step.cpu_s += outcome.cpu_s
+        step.peak_mb = max(step.peak_mb, outcome.peak_mb)
         step.wall_s = time.monotonic() - step.started
         if not outcome.succeeded:
             self._fail(step, outcome)
@@ -241,7 +242,8 @@ class _Session:
                 time.sleep(POLL_S)
         finally:
             stop_all([process])
-        return training_job.Outcome(code == 0, describe_exit(code, log), log, process.cpu_s)
+        reason = describe_exit(code, log)
+        return training_job.Outcome(code == 0, reason, log, process.cpu_s, peak_mb=process.peak_mb)
 
     def _launch(
         self, launcher: str, command: Sequence[str], step: Step, log: Path

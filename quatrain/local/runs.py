@@ -42,13 +42,14 @@ LATEST, CHAMPION = "latest", "champion"
 
 @dataclass
 class Step:
-    """One step of a run, with its wall and CPU time in seconds, including child processes.
+    """One step of a run: what it took of time, CPU and memory, child processes included.
 
     Attributes:
         name: The task of the outermost pipeline.
         status: running, succeeded or failed.
-        wall_s: Its time by the clock.
-        cpu_s: Its CPU time.
+        wall_s: Its time by the clock, in seconds.
+        cpu_s: Its CPU time, in seconds.
+        peak_mb: The largest resident set of one of its processes, in MiB; 0 if it had none.
         cached: What was taken from the cache, each with the run that made it.
         started: When it started, by the monotonic clock.
     """
@@ -57,6 +58,7 @@ class Step:
     status: str = "running"
     wall_s: float = 0.0
     cpu_s: float = 0.0
+    peak_mb: float = 0.0
     cached: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic, repr=False)
 
@@ -64,7 +66,12 @@ class Step:
         """Returns the entry of `run.json`."""
         entry = asdict(self)
         del entry["started"]
-        return {**entry, "wall_s": round(self.wall_s, 3), "cpu_s": round(self.cpu_s, 3)}
+        return {
+            **entry,
+            "wall_s": round(self.wall_s, 3),
+            "cpu_s": round(self.cpu_s, 3),
+            "peak_mb": round(self.peak_mb),
+        }
 
 
 class RunFolder:

@@ -70,6 +70,7 @@ class Outcome:
         log: The log with the details.
         cpu_s: CPU-seconds of all its processes.
         preempted: Whether its machine was preempted, so that a retry makes sense.
+        peak_mb: The largest resident set of one of its processes, in MiB.
     """
 
     succeeded: bool
@@ -77,6 +78,7 @@ class Outcome:
     log: Path
     cpu_s: float
     preempted: bool = False
+    peak_mb: float = 0.0
 
 
 def read_replicas(
@@ -143,16 +145,17 @@ def run_job(
         TrainingFailed: A pool is empty, or has a role that does not exist.
     """
     deadline = time.monotonic() + timeout_of(job)
-    cpu_s = 0.0
+    cpu_s = peak_mb = 0.0
     for restart in range(1, MAX_RESTARTS + 2):
         replicas = read_replicas(job, environ, service)
         outcome = run_replicas(replicas, log, deadline - time.monotonic(), tick)
         cpu_s += outcome.cpu_s
+        peak_mb = max(peak_mb, outcome.peak_mb)
         restarts = outcome.preempted and (len(replicas) == 1 or _restarts_together(job))
         if not restarts or restart > MAX_RESTARTS:
             break
         report(f"{outcome.reason.splitlines()[0]}; starting again, {restart} of {MAX_RESTARTS}")
-    return replace(outcome, cpu_s=cpu_s)
+    return replace(outcome, cpu_s=cpu_s, peak_mb=peak_mb)
 
 
 def _restarts_together(job: Mapping[str, Any]) -> bool:
@@ -190,11 +193,13 @@ def run_replicas(
     finally:
         stop_all(processes)
     cpu_s = sum(process.cpu_s for process in processes)
+    peak_mb = max(process.peak_mb for process in processes)
     if decisive is None:
-        return Outcome(False, reason, log, cpu_s)
+        return Outcome(False, reason, log, cpu_s, peak_mb=peak_mb)
     name, code = replicas[decisive].name, processes[decisive].wait()
     reason = f"{name}: {describe_exit(code, logs[decisive])}"
-    return Outcome(code == 0, reason, logs[decisive], cpu_s, code in (*PREEMPTED, LOST))
+    preempted = code in (*PREEMPTED, LOST)
+    return Outcome(code == 0, reason, logs[decisive], cpu_s, preempted, peak_mb)
 
 
 def timeout_of(job: Mapping[str, Any]) -> float:

@@ -53,6 +53,7 @@ class TuningTrial:
     state: str = "ACTIVE"
     reason: str = ""
     cpu_s: float = 0.0
+    peak_mb: float = 0.0
 
     def best(self, maximize: bool) -> float:
         """Returns the best reported value."""
@@ -110,14 +111,16 @@ class Study:
             finally:
                 self._stopping.set()
         cpu_s = sum(trial.cpu_s for trial in self.trials)
+        peak_mb = max(trial.peak_mb for trial in self.trials)
         self._folder.mkdir(parents=True, exist_ok=True)
         write_json(self.path, self.as_rest())
         bad = [trial for trial in self.trials if trial.state == "INFEASIBLE"]
         if self._has_failed() or len(bad) == len(self.trials):
             first = f"trial {bad[0].number}: {bad[0].reason}"
             reason = f"{len(bad)} of {counted(len(self.trials), 'trial')} failed; {first}"
-            return training_job.Outcome(False, reason, self._trial_log(bad[0].number), cpu_s)
-        return training_job.Outcome(True, "it succeeded", self._log, cpu_s)
+            log = self._trial_log(bad[0].number)
+            return training_job.Outcome(False, reason, log, cpu_s, peak_mb=peak_mb)
+        return training_job.Outcome(True, "it succeeded", self._log, cpu_s, peak_mb=peak_mb)
 
     def as_rest(self) -> dict[str, Any]:
         """Returns the job in the form of Vertex's REST API."""
@@ -207,7 +210,7 @@ class Study:
 
         log = self._trial_log(trial.number)
         outcome = training_job.run_job(job, self._environ, log, watch, service=service)
-        trial.cpu_s = outcome.cpu_s
+        trial.cpu_s, trial.peak_mb = outcome.cpu_s, outcome.peak_mb
         self._read_reports(trial, metrics)
         if trial.state == "STOPPING":
             return

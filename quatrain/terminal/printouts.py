@@ -120,10 +120,12 @@ def _step_lines(record: dict[str, Any]) -> list[str]:
     # run.json was last written when the step started.
     at_least = "at least " if status == "killed" else ""
     head = f"{record['name']} {record['id']}: {status} after {at_least}{record['wall_s']:.1f} s"
-    rows = [("step", "status", "wall s", "CPU s")]
+    rows = [("step", "status", "wall s", "CPU s", "peak MiB")]
     for step in record["steps"]:
         step_status = status if step["status"] == "running" else step["status"]
-        rows.append((step["name"], step_status, f"{step['wall_s']:.1f}", f"{step['cpu_s']:.1f}"))
+        peak = f"{step['peak_mb']:,}" if step.get("peak_mb") else "-"  # 0.1 did not measure it
+        cells = (f"{step['wall_s']:.1f}", f"{step['cpu_s']:.1f}", peak)
+        rows.append((step["name"], step_status, *cells))
     return [head, *align(rows)]
 
 

@@ -196,7 +196,7 @@ def test_a_compiled_file_is_run_as_it_is_and_its_report_read(
     code, out, _ = quatrain(capsys, "report", "runs/toy")
     lines = out.splitlines()
     assert lines[0].startswith(f"toy {os.readlink(folder)}: succeeded after ")
-    assert lines[1].split() == ["step", "status", "wall", "s", "CPU", "s"]
+    assert lines[1].split() == ["step", "status", "wall", "s", "CPU", "s", "peak", "MiB"]
     assert [line.split()[0] for line in lines[2:4]] == ["prepare", "train"]
     assert lines[-1] == "page: runs/toy/latest/report.html"
 

@@ -89,6 +89,20 @@ def temporary(tmp_path, monkeypatch):
     return folder
 
 
+def test_the_peak_is_that_of_the_largest_process_below_the_command(tmp_path):
+    child = f"{sys.executable} -c 'bytearray(b\"1\") * (600 << 20)'"
+    process = Process(["sh", "-c", f"{child} & wait"], tmp_path / "log", os.environ)
+    assert process.wait() == 0
+    assert 600 < process.peak_mb < 700
+
+
+def test_the_peak_leaves_out_the_memory_of_this_process(tmp_path):
+    ours = bytearray(b"1") * (300 << 20)
+    process = Process(["true"], tmp_path / "log", os.environ)
+    assert process.wait() == 0
+    assert 0 < process.peak_mb < 20 < len(ours)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_supervisor_that_is_killed_alone_leaves_no_process_and_no_file(

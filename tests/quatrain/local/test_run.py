@@ -129,6 +129,7 @@ def test_the_run_s_folder_holds_what_ran_and_links_to_what_came_out(alone, toy_p
         ("train", "succeeded"),
     ]
     assert all(s["cpu_s"] > 0 and s["wall_s"] > 0 for s in record["steps"])
+    assert all(5 < s["peak_mb"] < 2_000 for s in record["steps"]), record["steps"]
 
 
 def test_an_artifact_without_its_manifest_is_not_linked(tmp_path):
