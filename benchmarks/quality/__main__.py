@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=N_SPLITS, help="only so many splits")
     parser.add_argument("--stale", action="store_true", help="measure ours again if changed")
     parser.add_argument("--absent", action="store_true",
-                        help="measure again what has no losses of rows here")  # fmt: skip
+                        help="measure again what failed or has no losses here")  # fmt: skip
     parser.add_argument("--budget", type=float, default=float("inf"), metavar="SECONDS",
                         help="begin no further cell after this time")  # fmt: skip
     parser.add_argument("--write", action="store_true", help="write docs/quality.md")

@@ -94,7 +94,8 @@ def measure(
         results: Where results go, and what is there already.
         stale: Whether to measure ours again.
         absent: Whether to measure those again whose losses of each test row are not on this
-            machine. A new interval needs them, and they are not committed.
+            machine, which includes those that failed. A new interval needs the losses, and they
+            are not committed.
         until: When to begin no further cell, in seconds of `time.monotonic`.
     """
     for cell in cells:
@@ -108,7 +109,7 @@ def measure(
         with _claimed(cell) as is_ours:
             last = results.latest().get(cell.name)
             current = last and (last.inputs == inputs or (cell.system == OURS and not stale))
-            if absent and last and not last.error and current:
+            if absent and last and current:
                 current = scores_path(cell.name, last.inputs).exists()
             if is_ours and not current:
                 limit = _limit(cell, results)

@@ -50,7 +50,8 @@ METHOD = """\
   the exported model to the raw test rows. Only the section `split` of the spec is replaced.
 - **LightGBM, XGBoost, CatBoost, HistGradientBoosting**: up to 2 000 rounds at a rate of .05, which
   stop after 50 rounds without gain on the validation rows; categories native; one thread. CatBoost
-  also reads free text, the others do without. A time is its seconds, hour, weekday and month.
+  also reads free text, the others do without, and answer
+  a constant where nothing else is left. A time is its seconds, hour, weekday and month.
 - **TF-IDF and linear**: words and pairs of words with one linear model, on tables with free text.
 - **LGBM-TD, XGB-TD, CatBoost-TD, RealMLP-TD, TabM-D**: pytabkit's tuned defaults, on ten tables
   of at most 20 000 train rows, one split.

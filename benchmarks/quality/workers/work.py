@@ -54,11 +54,19 @@ class Split:
         return [c for c in self.test.columns if self.kinds.get(c, "number") == kind]
 
     def without(self, kind: str) -> Split:
-        """Returns the split without the columns of a kind."""
+        """Returns the split without the columns of a kind.
+
+        If no column is left, there is one of zeros: no library takes a table without columns, and
+        from zeros it learns the best constant.
+        """
         names = self.of(kind)
-        train, validation = ((x.drop(columns=names), y) for x, y in (self.train, self.validation))
-        test = self.test.drop(columns=names)
-        return Split(self.task, self.classes, self.kinds, train, validation, test)
+
+        def drop(x: pd.DataFrame) -> pd.DataFrame:
+            rest = x.drop(columns=names)
+            return rest if len(rest.columns) else rest.assign(nothing=0.0)
+
+        train, validation = ((drop(x), y) for x, y in (self.train, self.validation))
+        return Split(self.task, self.classes, self.kinds, train, validation, drop(self.test))
 
     def with_categories(self, most: int = 0) -> Split:
         """Returns the split with categories in the dtype of pandas, with the train rows' levels.

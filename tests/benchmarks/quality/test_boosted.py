@@ -37,17 +37,50 @@ STOP = """
     print(json.dumps(found))
 """
 
+NOTHING_LEFT = """
+    import json
+    import numpy as np, pandas as pd
+    from benchmarks.quality.workers import boosted
+    from benchmarks.quality.workers.work import Split
+
+    def part(n):
+        return pd.DataFrame({"note": ["fine"] * n}), np.arange(n) % 4 // 3
+
+    split = Split("binary", ["no", "yes"], {"note": "text"}, part(400), part(80), part(9)[0])
+    found = {}
+    for name in ("LightGBM", "XGBoost", "HistGradientBoosting"):
+        model, seen = boosted.FITS[name][0](split)
+        found[name] = boosted._predict(model, seen.test, split)[:, 1].tolist()
+    print(json.dumps(found))
+"""
+
+
+def _run(script: str) -> dict:
+    """Runs a script in the environment of the libraries, and returns what it prints."""
+    ended = subprocess.run(
+        [str(BOOSTED), "-c", textwrap.dedent(script)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    return json.loads(ended.stdout.splitlines()[-1])
+
 
 @pytest.mark.skipif(not BOOSTED.exists(), reason="the measure makes the environment of the trees")
 def test_the_validation_rows_alone_decide_when_a_library_stops():
-    script = [str(BOOSTED), "-c", textwrap.dedent(STOP)]
-    ended = subprocess.run(
-        script, check=True, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": str(ROOT)}
-    )
-    found = json.loads(ended.stdout.splitlines()[-1])
+    found = _run(STOP)
     assert list(found) == ["LightGBM", "XGBoost", "CatBoost", "HistGradientBoosting"]
     for stopped, misled in found.values():
         assert misled <= 2 < stopped < 500
+
+
+@pytest.mark.skipif(not BOOSTED.exists(), reason="the measure makes the environment of the trees")
+def test_a_library_that_has_no_column_but_text_answers_the_share_of_each_class():
+    found = _run(NOTHING_LEFT)
+    assert list(found) == ["LightGBM", "XGBoost", "HistGradientBoosting"]
+    for shares in found.values():
+        assert shares == pytest.approx([0.25] * 9, abs=1e-3)
 
 
 @pytest.fixture

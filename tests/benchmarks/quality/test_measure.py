@@ -83,6 +83,8 @@ def test_a_cell_whose_losses_of_rows_are_not_here_is_measured_again_if_wanted(pl
 def test_a_system_that_fails_is_a_result_that_says_why(place):
     (result,) = _measure(place, Fake("broken", "A", "toy"))
     assert (result.metrics, result.error) == ({}, "no luck")
+    assert len(_measure(place, Fake("broken", "A", "toy"))) == 1
+    assert len(_measure(place, Fake("broken", "A", "toy"), absent=True)) == 2
 
 
 def test_no_cell_begins_after_the_budget(place):
