@@ -23,6 +23,7 @@ from quatrain.components.evaluate.importance.budget import Budget
 from quatrain.components.evaluate.lineage import LINEAGE, lineage_of
 from quatrain.components.evaluate.opponent.opponent import OpponentPlan
 from quatrain.components.evaluate.passes import EvaluationPlan, Shard
+from quatrain.components.evaluate.past_answers import score_past_answers, sentence_of
 from quatrain.components.evaluate.report.report import render
 from quatrain.components.evaluate.this_run import ThisRun
 from quatrain.components.evaluate.warning import Evidence, run_warnings
@@ -150,6 +151,10 @@ def evaluate_model(
             else:
                 measured = in_process.score(plan, train, test)
             plan.cache.trim()
+            past = None if quick else score_past_answers(checked, root, test, transform)
+            if past:
+                print(f"evaluate: {sentence_of(past)}", flush=True)
+            measured["answers"] = past
             answers = {
                 f"{words}'s answers": ", ".join(runs)
                 for name, words in _EARLIER_ANSWERS.items()

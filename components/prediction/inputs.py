@@ -68,7 +68,12 @@ def partition_of(root: str, name: str, day: str) -> str:
 
     Its name is a Hive partition, which BigQuery, Spark and Arrow read as a column `day`.
     """
-    return f"{root.rstrip('/')}/{name}/{PREDICTIONS}/day={day}"
+    return f"{predictions_of(root, name)}/day={day}"
+
+
+def predictions_of(root: str, name: str) -> str:
+    """Returns the folder of a model's partitions, by its path or uri."""
+    return f"{root.rstrip('/')}/{name}/{PREDICTIONS}"
 
 
 def statistics_of(root: str, name: str, champion: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,6 @@ from quatrain.components.preprocess.find_files import list_source
 from quatrain.components.serve.batch.choice import EngineChoice, Shards
 from quatrain.components.serve.batch.run import predict_table
 from quatrain.components.specification.parameter import read_parameter
-from quatrain.components.specification.schema import ModelSpec
-from quatrain.components.specification.split import HashSplit
 from quatrain.components.wording import counted
 
 REJECTED = "rejected"
@@ -53,7 +51,7 @@ def predict(
         digest: The digest of the files that the job found when it began.
         champion: The champion that it found, as JSON text.
         keep: Columns of the input to copy, as text, to the left of the answers; if there are none,
-            the key columns of a split by hash, by which the labels find their answers later.
+            the columns that identify a row, by which the labels find their answers later.
         runner_options: Beam's options for the runner.
         image: The image of this step, as of its workers on other machines.
         gcp_resources: The file through which the page of Vertex AI links to a Dataflow job.
@@ -74,7 +72,7 @@ def predict(
         f"{chosen['model']}/model",
         [path for path, _ in files.listing],
         Shards(out, f"{out}/{REJECTED}"),
-        keep=keep or _keys(model),
+        keep=keep or model.row_keys,
         root=root,
         engine=EngineChoice(runner, options),
         project=project,
@@ -93,9 +91,3 @@ def predict(
     answered = counted(rows["answered"], "row")
     print(f"predict: {answered} to {out}, {rows['rejected']:,} rejected", flush=True)
     return out
-
-
-def _keys(model: ModelSpec) -> tuple[str, ...]:
-    """Returns the columns of the source that identify a row to the split."""
-    keys = model.split.keys if isinstance(model.split, HashSplit) else ()
-    return tuple(name for name in keys if name in model.columns)

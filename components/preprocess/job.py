@@ -62,10 +62,24 @@ class PreprocessJob:
         return [c.name for c in self.counted_columns]
 
     @cached_property
+    def key_columns(self) -> tuple[Input, ...]:
+        """The columns that identify a row and have no statistics."""
+        columns = self.spec.columns
+        names = [name for name in self.spec.row_keys if name not in self.counted_names]
+        return tuple(Input(name, columns[name]) for name in names)
+
+    @property
+    def spilled_names(self) -> list[str]:
+        """The names of the columns that the second pass needs."""
+        return [*self.counted_names, *(c.name for c in self.key_columns)]
+
+    @cached_property
     def raw_columns(self) -> tuple[str, ...]:
-        """The columns that validation and test shards hold as read: inputs and slices."""
+        """The columns that validation and test shards hold as read: inputs, slices and keys."""
         names = {i.name for i in self.spec.inputs} | set(self.spec.evaluate.slices)
-        return tuple(c.name for c in self.counted_columns if c.name in names)
+        names |= set(self.spec.row_keys)
+        columns = (*self.counted_columns, *self.key_columns)
+        return tuple(c.name for c in columns if c.name in names)
 
     def shard(self, stem: str, index: int) -> str:
         """Returns a shard's path in the artifact, for example train-00000-of-00004.parquet."""

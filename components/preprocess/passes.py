@@ -99,7 +99,7 @@ def clean_range(job: PreprocessJob, span: Range, cleaner: Cleaner) -> tuple[Clea
         for kept_rows in read_kept_rows(job.spec, span, cleaner):
             running.add(summarize(job, span.index, kept_rows))
             if kept_rows.columns.num_rows:
-                _spill(compact(kept_rows.columns.select(job.counted_names)), spill)
+                _spill(compact(kept_rows.columns.select(job.spilled_names)), spill)
                 sizes.append(tuple(kept_rows.sizes.tolist()))
             if kept_rows.rejected.num_rows:
                 rejected.write_batch(kept_rows.rejected)
@@ -285,7 +285,7 @@ def _shard_schema(job: PreprocessJob, transform: Transform, *, raw: bool) -> pa.
     target = [pa.field(LABEL, label, nullable=False)]
     if job.spec.weight is not None:
         target.append(pa.field(WEIGHT, pa.float32(), nullable=False))
-    types = {c.name: TYPES[c.type] for c in job.counted_columns}
+    types = {c.name: TYPES[c.type] for c in (*job.counted_columns, *job.key_columns)}
     raw_fields = [pa.field(RAW_PREFIX + n, types[n]) for n in job.raw_columns] if raw else []
     return pa.schema([*engineered, *target, *raw_fields])
 

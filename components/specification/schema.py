@@ -20,7 +20,7 @@ from quatrain.components.specification.release import Release
 from quatrain.components.specification.search_space import read_search, write_search
 from quatrain.components.specification.section import Section, as_list, spell_bools
 from quatrain.components.specification.source import Source
-from quatrain.components.specification.split import Split
+from quatrain.components.specification.split import HashSplit, Split
 from quatrain.components.tiers.legacy_config import OldConfig
 from quatrain.components.tiers.pools import Pool
 from quatrain.components.wording import near
@@ -332,6 +332,15 @@ class ModelSpec(Section):
         used = {c for f in self.features for c in f.columns}
         columns = self.declared.items()
         return tuple(Input(n, c.type, c.trim, c.case, c.optional) for n, c in columns if n in used)
+
+    @cached_property
+    def row_keys(self) -> tuple[str, ...]:
+        """The columns of the source that identify a row: those of duplicates, or of the split."""
+        if self.clean.deduplicate:
+            keys = self.clean.deduplicate.keys
+        else:
+            keys = self.split.keys if isinstance(self.split, HashSplit) else ()
+        return tuple(dict.fromkeys(k for k in keys if k in self.columns and k != self.label))
 
     @cached_property
     def sha256(self) -> str:

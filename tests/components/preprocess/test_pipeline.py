@@ -106,6 +106,16 @@ def test_rows_reconcile_and_every_file_has_its_digest(small_run: tuple[ModelSpec
     assert all(sha256_of(out / p) == digest for p, digest in manifest["files"].items())
 
 
+def test_held_out_rows_hold_the_keys_by_which_kept_answers_find_them(
+    small_run: tuple[ModelSpec, Path],
+) -> None:
+    spec, out = small_run
+    assert spec.row_keys
+    for split in ("validation", "test"):
+        assert {f"raw_{key}" for key in spec.row_keys} <= set(rows_of(out, split).column_names)
+    assert not any(name.startswith("raw_") for name in rows_of(out, "train").column_names)
+
+
 def test_rejected_rows_say_where_they_stand(small_run: tuple[ModelSpec, Path]) -> None:
     spec, out = small_run
     source = Path(spec.source.uri[0]).read_bytes()
