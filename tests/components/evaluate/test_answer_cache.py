@@ -116,7 +116,7 @@ class Runs:
             cached=cached,
         )
         metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
-        del metrics["run"]
+        del metrics["run"], metrics["made_by"]["lineage"]
         return metrics
 
     def crown(self, model: Path, run: str) -> None:
