@@ -10,21 +10,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import tensorflow as tf
 
-from .boosted.blend import fit_parts, fit_trees, predictions
+from .boosted.blend import fit_parts, fit_trees, judged, predictions
 from .candidates import Candidate, choose
 from .examples import Split
 from .job import Outputs
 from .network import fit_network
 from .predictor import Fitting, Head, Predictor
-from .settings import TrainerError
+from .settings import SEEDS, TrainerError
 
 log = logging.getLogger("trainer")
 FOLDS = 5
 """Parts of the train rows; a model is fitted without each, which decides when it stops."""
 PICKS = 20
 """Most picks of the greedy selection, and so the finest share is a twentieth."""
-_SEEDS = 2_147_483
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 PARTS: dict[str, Callable[[Fitting], tuple[Predictor | None, ...]]] = {
     "auto": fit_parts,
@@ -85,7 +83,7 @@ def fit_bag(fitting: Fitting, folds: np.ndarray) -> Predictor:
         own = replace(own, job=replace(own.job, settings=settings))
         parts = PARTS[settings.model](own)
         fits.append(tuple(part for part in parts if part is not None))
-    groups = [_Group(_name(p), [p], predictions(p, validation)) for p in fits[0]]
+    groups = [_Group(_name(p), [p], judged(p, validation)) for p in fits[0]]
     for part in zip(*fits[1:], strict=True):
         mean = np.stack([predictions(p, validation) for p in part]).mean(axis=0)
         groups.append(_Group(f"{next(iter(part[0].shares))}-folds", part, mean))
@@ -102,7 +100,7 @@ def _without(fitting: Fitting, held: np.ndarray, number: int) -> Fitting:
     folder = f"fold-{number}"
     own = replace(
         job,
-        settings=replace(settings, seed=(settings.seed + number) % _SEEDS),
+        settings=replace(settings, seed=(settings.seed + number) % SEEDS),
         outputs=Outputs(
             outputs.model, f"{outputs.checkpoints}/{folder}", f"{outputs.logs}/{folder}"
         ),
@@ -113,27 +111,8 @@ def _without(fitting: Fitting, held: np.ndarray, number: int) -> Fitting:
         train=train.take(np.flatnonzero(~held)),
         validation=train.take(np.flatnonzero(held)),
         report=lambda epoch: None,
+        folds_trees=False,
     )
-
-
-def fold_rows(split: Split) -> np.ndarray:
-    """Returns the fold of each row, `[N] int64` below `FOLDS`, by its content.
-
-    Equal rows are in one fold, whatever the order of the rows. The rows of a class are dealt to the
-    folds in the order of their fingerprints, so that each fold has its share of every class.
-    """
-    keys = np.zeros(split.rows, np.uint64)
-    for column in (*split.numbers.T, *split.indices.T, split.labels):
-        bits = np.ascontiguousarray(column).view(np.uint32).astype(np.uint64)
-        keys = (keys ^ bits) * _GOLDEN
-        keys ^= keys >> np.uint64(32)
-    is_class = np.issubdtype(split.labels.dtype, np.integer)
-    classes = split.labels if is_class else np.zeros(split.rows, np.int32)
-    folds = np.empty(split.rows, np.int64)
-    for label in np.unique(classes):
-        places = np.flatnonzero(classes == label)
-        folds[places] = np.unique(keys[places], return_inverse=True)[1] % FOLDS
-    return folds
 
 
 def pick_greedily(predicted: Sequence[np.ndarray], head: Head, split: Split) -> np.ndarray:

@@ -18,6 +18,8 @@ class Candidate:
         seconds: Time of its training; of a blend, without its parts.
         steps: Steps of a network or rounds of trees; of a blend, of both its parts.
         chosen: Whether it is the exported model.
+        members: Fits whose mean it is. The losses are those of the first one; the others have
+            learned from the validation rows too.
         behind: How far its mean loss lies above that of the exported model; None if that is
             unknown, as where the rows are streamed.
         behind_error: Standard error of `behind`, from the differences of the rows.
@@ -29,6 +31,7 @@ class Candidate:
     seconds: float = 0.0
     steps: int = 0
     chosen: bool = False
+    members: int = 1
     behind: float | None = None
     behind_error: float | None = None
     row_losses: np.ndarray | None = field(default=None, repr=False, compare=False)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import tensorflow as tf
 
-from .bagging import fit_bag, fold_rows
+from .bagging import FOLDS, fit_bag
 from .boosted.blend import fit_blend, fit_trees
 from .candidates import LeftOut
 from .checkpoints import Epoch
@@ -21,6 +21,7 @@ from .class_weights import with_class_weights
 from .cluster import join_cluster
 from .examples import Split, read_examples
 from .export import export
+from .folds import fold_rows
 from .job import Job
 from .network import fit_network
 from .predictor import Fitting, Head, Predictor, head_of
@@ -63,7 +64,7 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
     head = head_of(examples, train_rows)
     text, started, folds = None, time.monotonic(), None
     if isinstance(train_rows, Split) and job.settings.quality == "high":
-        folds = fold_rows(train_rows)
+        folds = fold_rows(train_rows, FOLDS)
     if isinstance(train_rows, Split) and isinstance(validation_rows, Split):
         text, train_rows, validation_rows = fit_text_scores(
             examples, train_rows, validation_rows, head

@@ -48,6 +48,8 @@ class Predictor:
         left_out: Those that were not, since they cannot keep what the spec demands.
         text: The scores of texts, of which `predict` takes the numbers; None: it takes those of the
             transform.
+        judged: Its predictions of the validation rows, if some of its parts have learned from
+            these: those of a part that has not; None: `predict` has learned from none.
     """
 
     predict: Predict
@@ -58,6 +60,7 @@ class Predictor:
     candidates: Sequence[Candidate]
     left_out: Sequence[LeftOut] = ()
     text: TextScores | None = None
+    judged: np.ndarray | None = None
 
     @property
     def kind(self) -> str:
@@ -231,6 +234,7 @@ class Fitting:
         validation: The rows that decide when to stop, and the shares of a blend.
         report: Called by the chief after each epoch.
         keeps_rare: Whether a network tells apart the levels of few train rows.
+        folds_trees: Whether trees of a small table are the mean of several fits.
     """
 
     job: Job
@@ -241,6 +245,7 @@ class Fitting:
     validation: Split | Streamed
     report: Callable[[Epoch], None]
     keeps_rare: bool = False
+    folds_trees: bool = True
 
     @property
     def splits(self) -> tuple[Split, Split]:

@@ -22,6 +22,10 @@ UNTUNED = (*BOUNDS, "quality", "seed", "class_weights")
 STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu")
 
 
+SEEDS = 2_147_483
+"""Seeds of layers have values up to 1000 * SEEDS, which must stay below 2^31."""
+
+
 class TrainerError(Exception):
     """A training cannot go on; the message has the fault, the value and the way out."""
 

@@ -36,6 +36,7 @@ def test_how_far_candidates_are_behind_is_unknown_without_the_losses_of_rows() -
         "seconds": 2.0,
         "steps": 30,
         "chosen": True,
+        "members": 1,
         "behind": None,
         "behind_error": None,
     }

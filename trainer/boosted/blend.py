@@ -26,6 +26,7 @@ from ..predictor import (
     rows_at_once,
 )
 from .boosting import MANY_ROWS, Boosted, boost, import_lightgbm, rare_levels_tell
+from .folding import boost_folds
 
 log = logging.getLogger("trainer")
 SHARES = np.linspace(0.0, 1.0, 21)
@@ -51,14 +52,30 @@ def _grow(fitting: Fitting, is_unwanted: Callable[[], bool] = lambda: False) -> 
     """Fits boosted trees to the rows of a training; no TensorFlow, so in any thread."""
     transform, (train, _) = fitting.examples.transform, fitting.splits
     signs = dict(zip(transform.numbers, transform.signs, strict=True))
-    return boost(
+    settings, started = fitting.job.settings, time.monotonic()
+    monotone = [signs.get(name, 0) for name in train.names]
+    boosted = boost(
         *fitting.splits,
         transform.cardinalities,
         fitting.head,
-        fitting.job.settings,
+        settings,
         fitting.report,
-        monotone=[signs.get(name, 0) for name in train.names],
+        monotone=monotone,
         is_unwanted=is_unwanted,
+    )
+    if not fitting.folds_trees:
+        return boosted
+    if settings.max_seconds:
+        left = settings.max_seconds - (time.monotonic() - started)
+        settings = replace(settings, max_seconds=max(left, 1e-3))
+    return boost_folds(
+        boosted,
+        *fitting.splits,
+        transform.cardinalities,
+        fitting.head,
+        settings,
+        monotone,
+        is_unwanted,
     )
 
 
@@ -80,6 +97,7 @@ def _predictor(boosted: Boosted, fitting: Fitting) -> Predictor:
         boosted.stopped,
         {"trees": 1.0},
         choose(boosted.candidates, best.name, validation.weights),
+        judged=boosted.judged,
     )
 
 
@@ -113,7 +131,7 @@ def fit_blend(fitting: Fitting) -> Predictor | None:
     network, trees = fit_parts(fitting)
     if trees is None:
         return None
-    predicted = [predictions(part, validation) for part in (network, trees)]
+    predicted = [judged(part, validation) for part in (network, trees)]
     losses = losses_by_share(predicted[0], predicted[1], head, validation)
     share = choose_share(losses, head, frugal=job.settings.model == "auto")
     predictor = _blended(network, trees, share)
@@ -237,6 +255,11 @@ def _blended(network: Predictor, trees: Predictor, share: float) -> Predictor:
         variables=[*network.variables, *trees.variables],
         shares={"tabm": share, "trees": 1.0 - share},
     )
+
+
+def judged(predictor: Predictor, split: Split) -> np.ndarray:
+    """Returns predictions of the validation rows by what has not seen them, as `predictions`."""
+    return predictions(predictor, split) if predictor.judged is None else predictor.judged
 
 
 def predictions(predictor: Predictor, split: Split) -> np.ndarray:

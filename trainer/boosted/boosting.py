@@ -105,12 +105,17 @@ class Boosted:
         progress: The history of their form, in epochs of 10 rounds; a step is a round.
         stopped: What ended its boosting.
         candidates: All forms that were fitted.
+        leader: The booster of the form that was chosen.
+        judged: The predictions of the validation rows by trees that have not seen these rows:
+            class probabilities `[N, C] float64`, or labels `[N, 1]`.
     """
 
     trees: Trees
     progress: Progress
     stopped: Stopped
     candidates: tuple[Candidate, ...]
+    leader: Grown
+    judged: np.ndarray
 
 
 def boost(
@@ -151,27 +156,24 @@ def boost(
     counts = count_levels(train.indices, cardinalities)
     merged = merge_few(counts, least_rows(train.rows))
     deadline = time.monotonic() + settings.max_seconds if settings.max_seconds else math.inf
-    data: _Datasets | None = None
-    grown: list[_Grown] = []
+    data: Binned | None = None
+    grown: list[Grown] = []
     for form in forms_for(counts, merged is not None):
         if grown and time.monotonic() >= deadline:
             break
         numbers = merged if form.merges else None
         if data is None or data.merged is not numbers:
-            data = _datasets(train, validation, numbers, head, settings, threads, monotone)
-        leader = min(grown, key=_best_loss, default=None)
-        report_epoch = _asking(is_unwanted, (lambda epoch: None) if grown else report)
-        grown.append(_grow_form(data, form, head, settings, deadline, leader, report_epoch))
-    best = min(grown, key=_best_loss)
+            data = bin_rows(train, validation, numbers, head, settings, threads, monotone)
+        leader = min(grown, key=best_loss, default=None)
+        report_epoch = asking(is_unwanted, (lambda epoch: None) if grown else report)
+        grown.append(grow_form(data, form, head, settings, deadline, leader, report_epoch))
+    best = min(grown, key=best_loss)
     if best is not grown[0]:
         _report_winner(report, grown[0].progress, best.progress)
-    n_numbers, levels = train.numbers.shape[1], best.data.merged
-    n_levels = cardinalities if levels is None else [int(column.max()) + 1 for column in levels]
-    trees = read_trees(best.booster, best.rounds, n_numbers, n_levels, head.units)
-    if levels is not None:
-        trees = trees.renumbered(levels)
-    candidates = (_candidate(g, validation, head) for g in grown)
-    return Boosted(trees, best.progress, best.stopped, tuple(candidates))
+    trees = join_trees([best], train.numbers.shape[1], cardinalities, head.units)
+    candidates = tuple(_candidate(g, validation, head) for g in grown)
+    judged = predict_rows(best, validation, head)
+    return Boosted(trees, best.progress, best.stopped, candidates, best, judged)
 
 
 def rare_levels_tell(
@@ -207,15 +209,15 @@ def rare_levels_tell(
     deadline = time.monotonic() + PROBE_TIME * bound if bound else math.inf
     losses = []
     for form, numbers in ((FORMS[1], merged), (FORMS[2], None)):
-        data = _datasets(train, validation, numbers, head, bounded, threads, ())
-        grown = _grow_form(data, form, head, bounded, deadline, None, lambda epoch: None)
+        data = bin_rows(train, validation, numbers, head, bounded, threads, ())
+        grown = grow_form(data, form, head, bounded, deadline, None, lambda epoch: None)
         if grown.stopped == "max_seconds":
             return False
         losses.append(grown.progress.best_loss)
     return losses[1] < losses[0] * (1.0 - TELLING)
 
 
-def _asking(
+def asking(
     is_unwanted: Callable[[], bool], report: Callable[[Epoch], None]
 ) -> Callable[[Epoch], None]:
     """Returns a report that ends the boosting once the trees are unwanted."""
@@ -246,11 +248,11 @@ def forms_for(counts: Sequence[np.ndarray], has_merged: bool) -> tuple[Form, ...
 
 
 @dataclass(frozen=True, eq=False)
-class _Grown:
+class Grown:
     """A form's booster, and how its boosting went."""
 
     form: Form
-    data: _Datasets
+    data: Binned
     booster: lightgbm.Booster
     progress: Progress
     stopped: Stopped
@@ -261,43 +263,59 @@ class _Grown:
         return self.progress.history[self.progress.best_epoch - 1].step
 
 
-def _best_loss(grown: _Grown) -> float:
+def best_loss(grown: Grown) -> float:
+    """Returns the least validation loss of a form."""
     return grown.progress.best_loss
 
 
-def _grow_form(
-    data: _Datasets,
+def grow_form(
+    data: Binned,
     form: Form,
     head: Head,
     settings: Hyperparameters,
     deadline: float,
-    leader: _Grown | None,
+    leader: Grown | None,
     report: Callable[[Epoch], None],
-) -> _Grown:
+) -> Grown:
     """Grows one form until a bound is reached, it stops improving, or it loses to the leader."""
-    booster = data.booster(form)
+    (grown,) = grow_together([data], form, head, settings, deadline, leader, report)
+    log.info(
+        "%s: %d rounds, best %d, validation loss %.5f, %.1f s",
+        *(form.name, grown.progress.steps, grown.rounds),
+        *(grown.progress.best_loss, grown.progress.seconds),
+    )
+    return grown
+
+
+def grow_together(
+    data: Sequence[Binned],
+    form: Form,
+    head: Head,
+    settings: Hyperparameters,
+    deadline: float,
+    leader: Grown | None,
+    report: Callable[[Epoch], None],
+) -> list[Grown]:
+    """Grows a form on several sets of rows for the same rounds, by the mean of their losses."""
+    boosters = [rows.booster(form) for rows in data]
     rounds = most_rounds(settings, head.units)
     if settings.max_steps:
         rounds = min(rounds, settings.max_steps)
     started, progress, n_behind = time.monotonic(), Progress(), 0
     stopped: Stopped | None = None
     while stopped is None:
-        is_finished = _grow(booster, min(ROUNDS_AN_EPOCH, rounds - progress.steps))
+        more = min(ROUNDS_AN_EPOCH, rounds - progress.steps)
+        finished = [_grow(booster, more) for booster in boosters]
         now = time.monotonic()
-        epoch = _epoch(booster, progress.epochs + 1, head.loss_unit, now - started)
+        epoch = _epoch(boosters, progress.epochs + 1, head.loss_unit, now - started)
         progress = progress.add(epoch)
         report(epoch)
         n_behind = n_behind + 1 if leader and _is_behind(epoch, leader.progress) else 0
-        if is_finished or n_behind >= LOSING:
+        if all(finished) or n_behind >= LOSING:
             stopped = "early_stopping"
         else:
             stopped = _stopped(settings, progress, rounds, now >= deadline)
-    grown = _Grown(form, data, booster, progress, stopped)
-    log.info(
-        "%s: %d rounds, best %d, validation loss %.5f, %.1f s",
-        *(form.name, progress.steps, grown.rounds, progress.best_loss, progress.seconds),
-    )
-    return grown
+    return [Grown(form, *own, progress, stopped) for own in zip(data, boosters, strict=True)]
 
 
 def _is_behind(epoch: Epoch, leader: Progress) -> bool:
@@ -313,41 +331,49 @@ def _report_winner(report: Callable[[Epoch], None], first: Progress, winner: Pro
     report(replace(best, epoch=last.epoch + 1, step=last.step + best.step))
 
 
-def _candidate(grown: _Grown, validation: Split, head: Head) -> Candidate:
-    """Returns the record of a form, with its loss on each validation row."""
-    columns = _columns(validation, grown.data.merged)
+def predict_rows(grown: Grown, split: Split, head: Head) -> np.ndarray:
+    """Returns LightGBM's predictions: class probabilities `[N, C] float64`, or labels `[N, 1]`."""
+    columns = _columns(split, grown.data.merged)
     outputs = grown.booster.predict(columns, num_iteration=grown.rounds, num_threads=1)
     if head.task == "regression":
-        predicted = np.asarray(outputs)[:, None] * head.scale + head.mean
-    elif head.task == "binary":
-        predicted = np.stack([1.0 - np.asarray(outputs), np.asarray(outputs)], axis=1)
-    else:
-        predicted = np.asarray(outputs)
+        return np.asarray(outputs)[:, None] * head.scale + head.mean
+    if head.task == "binary":
+        return np.stack([1.0 - np.asarray(outputs), np.asarray(outputs)], axis=1)
+    return np.asarray(outputs)
+
+
+def _candidate(grown: Grown, validation: Split, head: Head) -> Candidate:
+    """Returns the record of a form, with its loss on each validation row."""
     progress = grown.progress
-    rows = head.row_losses(predicted, validation.labels)
+    rows = head.row_losses(predict_rows(grown, validation, head), validation.labels)
     return Candidate(
         grown.form.name, progress.best_loss, progress.seconds, progress.steps, row_losses=rows
     )
 
 
-def read_trees(
-    booster: lightgbm.Booster,
-    rounds: int,
-    n_numbers: int,
-    cardinalities: Sequence[int],
-    units: int,
+def join_trees(
+    members: Sequence[Grown], n_numbers: int, cardinalities: Sequence[int], units: int
 ) -> Trees:
-    """Returns the trees of LightGBM's first rounds as arrays.
+    """Returns the mean of boosters as arrays: the trees of all, with their leaves shrunken.
 
     Args:
-        booster: Fitted to numbers, followed by index columns as categorical features.
-        rounds: Number of rounds.
+        members: Fitted to numbers, followed by index columns as categorical features; they merge
+            the same levels.
         n_numbers: Number of columns that are numbers.
         cardinalities: Cardinality of each index column.
         units: Trees of a round.
     """
-    trees = read_model_text(booster.model_to_string(num_iteration=rounds))
-    return Trees.of(trees, n_numbers, cardinalities, units)
+    levels = members[0].data.merged
+    n_levels = cardinalities if levels is None else [int(column.max()) + 1 for column in levels]
+    trees = [
+        (nodes, [value / len(members) for value in leaves])
+        for member in members
+        for nodes, leaves in read_model_text(
+            member.booster.model_to_string(num_iteration=member.rounds)
+        )
+    ]
+    joined = Trees.of(trees, n_numbers, n_levels, units)
+    return joined if levels is None else joined.renumbered(levels)
 
 
 def most_rounds(settings: Hyperparameters, units: int) -> int:
@@ -359,7 +385,7 @@ def most_rounds(settings: Hyperparameters, units: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class _Datasets:
+class Binned:
     """The rows as LightGBM bins them, once for all forms that merge levels or for all that do not.
 
     Attributes:
@@ -399,7 +425,7 @@ def import_lightgbm() -> ModuleType:
     return lightgbm
 
 
-def _datasets(
+def bin_rows(
     train: Split,
     validation: Split,
     merged: Sequence[np.ndarray] | None,
@@ -407,7 +433,7 @@ def _datasets(
     settings: Hyperparameters,
     threads: int,
     monotone: Sequence[int],
-) -> _Datasets:
+) -> Binned:
     """Returns the train and validation rows in LightGBM's form."""
     lightgbm = import_lightgbm()
     parameters = {
@@ -426,7 +452,7 @@ def _datasets(
     validation_rows = _dataset(
         lightgbm.Dataset, validation, merged, head, parameters, reference=rows
     )
-    return _Datasets(rows, validation_rows, parameters, merged)
+    return Binned(rows, validation_rows, parameters, merged)
 
 
 def _columns(split: Split, merged: Sequence[np.ndarray] | None) -> np.ndarray:
@@ -470,20 +496,21 @@ def _grow(booster: lightgbm.Booster, rounds: int) -> bool:
     return any(booster.update() for _ in range(rounds))
 
 
-def _epoch(booster: lightgbm.Booster, number: int, unit: float, seconds: float) -> Epoch:
-    """Returns the history's line for the trees so far.
+def _epoch(boosters: Sequence[lightgbm.Booster], number: int, unit: float, seconds: float) -> Epoch:
+    """Returns the history's line for the trees so far: the mean losses of the boosters.
 
     Raises:
         TrainerError: A loss is not a number.
     """
-    losses = [booster.eval_train()[0][2] * unit, booster.eval_valid()[0][2] * unit]
-    step = booster.current_iteration()
-    if not np.isfinite(losses).all():
+    losses = np.array([(b.eval_train()[0][2], b.eval_valid()[0][2]) for b in boosters])
+    loss, validation_loss = (float(mean) * unit for mean in losses.mean(axis=0))
+    step = boosters[0].current_iteration()
+    if not np.isfinite([loss, validation_loss]).all():
         raise TrainerError(
-            f"the losses of the trees are {losses[0]} on the train and {losses[1]} on the "
+            f"the losses of the trees are {loss} on the train and {validation_loss} on the "
             f"validation split after {step} rounds; look for extreme labels"
         )
-    return Epoch(number, step, losses[0], losses[1], round(seconds, 3))
+    return Epoch(number, step, loss, validation_loss, round(seconds, 3))
 
 
 def _stopped(

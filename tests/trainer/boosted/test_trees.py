@@ -15,8 +15,8 @@ from quatrain.trainer.boosted.boosting import (
     forms_for,
     most_rounds,
     rare_levels_tell,
-    read_trees,
 )
+from quatrain.trainer.boosted.model_text import read_model_text
 from quatrain.trainer.boosted.trees import SHARED_WORDS, Node, Trees
 from quatrain.trainer.checkpoints import Epoch
 from quatrain.trainer.examples import Split
@@ -169,7 +169,8 @@ def test_the_arrays_answer_as_lightgbm_does(task: str, missing: bool) -> None:
     for rounds in (30, 7):
         expected = booster.predict(columns_of(test), num_iteration=rounds, raw_score=True)
         expected = np.reshape(expected, [1000, -1])
-        trees = read_trees(booster, rounds, 3, [1000, 3], units)
+        text = booster.model_to_string(num_iteration=rounds)
+        trees = Trees.of(read_model_text(text), 3, [1000, 3], units)
         sums = trees.numpy(test.numbers, test.indices)
         np.testing.assert_allclose(sums, expected, rtol=0, atol=1e-5)
         graph = tf.function(in_tensorflow(trees))
