@@ -44,6 +44,8 @@ MOST_TREES = 4_000
 """Most trees of all fits together, which bounds the cost of serving a row."""
 FASTER = 4.0
 """How many times larger than the first fit's the shrinkage may be, to stay below `MOST_TREES`."""
+MOST_BYTES = 16 << 20
+"""Most bytes of the words of all fits together, which are nearly the whole size of the trees."""
 UNLIKE = 2.0
 """Standard errors by which the loss of validation rows may lie above that of the folds. Beyond it
 the rows are no random sample of the same: they are newer, or of other groups. Then rows of the
@@ -116,10 +118,15 @@ def _averaged(
     cardinalities: Sequence[int],
     head: Head,
 ) -> Boosted:
-    """Returns the mean of the first fit and the others, with what all of them cost."""
-    leader = boosted.leader
-    trees = join_trees([leader, *members], train.numbers.shape[1], cardinalities, head.units)
-    progress = members[0].progress
+    """Returns the mean of the first fit and of as many others as keep the trees small."""
+    leader, progress = boosted.leader, members[0].progress
+    while True:
+        trees = join_trees([leader, *members], train.numbers.shape[1], cardinalities, head.units)
+        if trees.words.nbytes <= MOST_BYTES:
+            break
+        members = members[:-1]
+        if not members:
+            return boosted
 
     def with_members(candidate: Candidate) -> Candidate:
         if candidate.name != leader.form.name:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quatrain.trainer.boosted import folding
 from quatrain.trainer.boosted.boosting import Boosted, boost, predict_rows
 from quatrain.trainer.boosted.folding import MOST_ROWS, MOST_TREES, boost_folds
 from quatrain.trainer.examples import Split
@@ -69,3 +70,16 @@ def test_one_fit_stays_alone_under_a_bound_that_leaves_no_time(bound: dict[str, 
 def test_one_fit_is_enough_for_many_rows() -> None:
     one, same = fits(rows_of(MOST_ROWS // 2 + 1, 0), rows_of(100, 1), rounds=10)
     assert same is one
+
+
+@pytest.mark.parametrize(("share", "members"), [(1.0, 5), (0.6, 3), (0.01, 1)])
+def test_as_many_fits_are_averaged_as_keep_the_trees_small(
+    share: float, members: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rows_of(640, 0), rows_of(160, 1)
+    size = fits(*rows)[1].trees.words.nbytes
+    monkeypatch.setattr(folding, "MOST_BYTES", int(size * share))
+    one, fewer = fits(*rows)
+    assert fewer.candidates[0].members == members
+    assert (fewer is one) == (members == 1)
+    assert fewer.trees.words.nbytes <= size * share or fewer is one
