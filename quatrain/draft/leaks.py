@@ -304,9 +304,7 @@ def _order_auc(goal: Goal, column: ColumnProfile) -> float:
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    if not np.ptp(a) or not np.ptp(b):
-        return 0.0
-    return float(np.corrcoef(a, b)[0, 1])
+    return float(_scaled(a) @ _scaled(b) / len(a))
 
 
 def _ranks(x: np.ndarray) -> np.ndarray:
@@ -368,8 +366,12 @@ def _indicators(goal: Goal, columns: list[ColumnProfile]) -> dict[str, str]:
 
 
 def _scaled(x: np.ndarray) -> np.ndarray:
-    deviation = float(x.std())
-    return (x - x.mean()) / deviation if deviation else np.zeros(len(x))
+    """Returns the numbers with mean 0 and deviation 1; zeros if all are equal."""
+    if not np.ptp(x):
+        return np.zeros(len(x))
+    x = x - x.mean()
+    x /= np.abs(x).max()  # the squares of numbers such as 1e-310 are all zero
+    return np.asarray(x / x.std())
 
 
 def find_twins(columns: list[ColumnProfile]) -> Iterator[tuple[str, str, str]]:

@@ -15,7 +15,7 @@ from quatrain.components.errors import SpecError
 from quatrain.components.wording import counted, near
 from quatrain.draft.leaks import Goal
 from quatrain.draft.profile.column_names import names_something, quoted
-from quatrain.draft.profile.column_profile import ColumnProfile
+from quatrain.draft.profile.column_profile import LARGEST, ColumnProfile
 from quatrain.draft.sample.sample import Sample
 from quatrain.trainer.features import Task
 
@@ -31,6 +31,8 @@ NO_ANSWERS, NO_ANSWER_SHARE = {-1, -9, -99, -999, 8, 9, 88, 99, 999}, 0.1
 """Beside two classes, up to so large a share of these numbers are no labels either."""
 MOST_STRAYS = 1000
 STRAY_RULE = "stray_label"
+MOST_TOO_LARGE = 0.05
+"""Up to so large a share of labels beyond float32 is left to the run, which rejects their rows."""
 LEAST_ROWS = 10
 """With fewer labels, there is nothing to learn from or to measure."""
 _LATIN = str.maketrans(
@@ -156,9 +158,16 @@ def _of_numbers(column: ColumnProfile) -> Goal:
     """Returns the goal of a column of amounts: a regression, or classes if it has two values."""
     x = column.numbers
     present = np.unique(x[~np.isnan(x)])
-    if len(present) == 2:
+    if len(present) == column.n_distinct == 2:
         return _two_numbers(column, present)
     remarks = []
+    too_large = np.abs(x) >= LARGEST
+    if 0 < too_large.sum() <= MOST_TOO_LARGE * column.n_present:
+        x = np.where(too_large, np.nan, x)
+        remarks.append(
+            f"a row whose label is above {LARGEST:.2g} in size, as in "
+            f"{counted(int(too_large.sum()), 'row')} of the sample, is rejected"
+        )
     if len(present) <= 30:
         remarks.append(
             f"the {counted(len(present), 'different number', 'are')} taken as amounts, not as "
@@ -184,7 +193,7 @@ def is_skewed(numbers: np.ndarray) -> bool:
 
 def _two_numbers(column: ColumnProfile, present: np.ndarray) -> Goal:
     """Returns the goal of a column with two distinct floats, such as 0.0 and 1.0, as classes."""
-    whole = bool((present == np.floor(present)).all())
+    whole = bool((present == np.floor(present)).all()) and np.abs(present).max() < 2**63
     name, top = quoted(column.name), float(present[1])
     sql = f"CAST({name} AS BIGINT)" if whole else f"{name} >= {top!r}"
     values = np.where(np.isnan(column.numbers), np.nan, (column.numbers == top).astype(float))

@@ -17,6 +17,9 @@ from quatrain.draft.profile.column_names import words
 from quatrain.draft.sample.sample import TOLERATED
 from quatrain.trainer.features import Type
 
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest number that a label may be; the squares of such numbers fit into a float64."""
+
 Kind = Literal[
     "number",  # a size or a count
     "code",  # digits whose order means nothing
@@ -91,12 +94,16 @@ class ColumnProfile:
 
     @cached_property
     def numbers(self) -> np.ndarray:
-        """The numbers, or the microseconds of the times, `[N] float64`; NaN is missing."""
+        """The numbers, or the microseconds of the times, `[N] float64`; NaN is missing.
+
+        A larger one than `LARGEST` counts as that, so that no sum of products overflows.
+        """
         values = self.values
         if pa.types.is_temporal(values.type):
             values = values.cast(TYPES["timestamp"]).cast(pa.int64())
         values = values.cast(pa.float64(), safe=False)
-        return np.asarray(pc.fill_null(values, float("nan")).to_numpy(zero_copy_only=False))
+        numbers = pc.fill_null(values, float("nan")).to_numpy(zero_copy_only=False)
+        return np.clip(numbers, -LARGEST, LARGEST)
 
     @property
     def words(self) -> set[str]:

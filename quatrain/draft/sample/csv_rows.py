@@ -26,6 +26,7 @@ from quatrain.draft.sample.sample import (
     estimate_rows,
     first_blocks,
     keys_beside,
+    repeated_names,
     replace_source,
     spread,
 )
@@ -151,7 +152,10 @@ def _of_csv(source: Source, files: list[tuple[str, int]]) -> Sample:
         reasons,
         headers,
         rejected,
-        (_SURPLUS.format(counted(surplus, "delimiter")),) if surplus else (),
+        (
+            *repeated_names({name: n for name, n in counts.items() if name and n > 1}),
+            *((_SURPLUS.format(counted(surplus, "delimiter")),) if surplus else ()),
+        ),
         footers,
     )
 

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from quatrain.components.errors import SourceError
 from quatrain.components.specification.source import Source
+from quatrain.components.table.block import REJECTED
 from quatrain.components.table.header import read_keys
 from quatrain.components.table.json_blocks import fragments_of, keys_of, read_objects
 from quatrain.components.table.ranges import plan_ranges
@@ -37,9 +38,8 @@ def sample_json(source: Source, files: list[tuple[str, int]]) -> Sample:
     )
     if not blocks:
         raise SourceError(f"{files[0][0]}: there are no rows; add some")
-    reasons: Counter[str] = Counter()
-    for block in blocks:
-        reasons.update(block.rejected.column("reason").to_pylist())
+    rejected = pa.Table.from_batches([block.rejected for block in blocks], REJECTED)
+    reasons = Counter(rejected.column("reason").to_pylist())
     objects = pa.Table.from_batches([block.batch for block in blocks]).combine_chunks()
     text = objects.column("text").combine_chunks()
     names = tuple(dict.fromkeys((*names, *keys_of(text))))
@@ -59,6 +59,7 @@ def sample_json(source: Source, files: list[tuple[str, int]]) -> Sample:
         whole,
         len(chosen) if exhausted else 1,
         reasons,
+        rejected_rows=rejected,
     )
 
 

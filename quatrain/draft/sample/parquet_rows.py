@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +16,15 @@ from quatrain.components.table.header import read_footer
 from quatrain.components.table.values.bounds import TYPES
 from quatrain.components.table.values.typed import can_convert, from_typed
 from quatrain.components.wording import first_line
-from quatrain.draft.sample.sample import PLACES, TOLERATED, Sample, in_path, keys_beside, spread
+from quatrain.draft.sample.sample import (
+    PLACES,
+    TOLERATED,
+    Sample,
+    in_path,
+    keys_beside,
+    repeated_names,
+    spread,
+)
 
 SAMPLE_ROWS = 1 << 17
 """The most rows read from Parquet files, from up to sixteen row groups."""
@@ -69,7 +78,18 @@ def sample_parquet(source: Source, files: list[tuple[str, int]]) -> Sample:
         total,
         whole=whole,
         places=len(chosen),
+        remarks=tuple(repeated_names(_repeated(schema for _, schema in footers.values()))),
     )
+
+
+def _repeated(schemas: Iterable[pa.Schema]) -> dict[str, int]:
+    """Returns how often a name stands in one file, if it does more than once."""
+    counts: dict[str, int] = {}
+    for schema in schemas:
+        for name, n in Counter(schema.names).items():
+            if n > 1:
+                counts[name] = max(n, counts.get(name, 0))
+    return counts
 
 
 def _united_parts(name: str, parts: list[pa.Array], types: list[str]) -> list[pa.Array]:

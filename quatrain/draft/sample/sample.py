@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -81,6 +81,15 @@ class Sample:
 def replace_source(source: Source, **changes: object) -> Source:
     """Returns a source with some of its settings changed."""
     return source.model_copy(update=changes)
+
+
+def repeated_names(counts: Mapping[str, int]) -> Iterator[str]:
+    """Yields a remark on the names that several columns of a file have, by name their number."""
+    for name, n in counts.items():
+        yield (
+            f"{counted(n, 'column', 'are')} named {name!r}, and none of them is read; to use them, "
+            f"give each a name of its own in the file"
+        )
 
 
 def spread(n: int, places: int) -> list[int]:
