@@ -119,7 +119,8 @@ def _write(table: pa.Table, partial: Path) -> None:
 def _create(partial: Path) -> BinaryIO:
     """Opens a new file, in a folder that a run which keeps nothing may be removing meanwhile."""
     for _ in range(ATTEMPTS):
-        with suppress(FileNotFoundError):
+        # mkdir raises FileExistsError if the folder vanishes between its failure and its look.
+        with suppress(FileNotFoundError, FileExistsError):
             partial.parent.mkdir(parents=True, exist_ok=True)
             return partial.open("xb")
     return partial.open("xb")
