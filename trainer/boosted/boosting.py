@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from ..importing import unnamed, without
 from ..levels import count_levels, merge_few
 from ..settings import MOST_TREES, Hyperparameters, TrainerError
 from .model_text import read_model_text
+from .start import probabilities, start_rows, start_scores
 from .trees import LEAVES, Trees
 
 if TYPE_CHECKING:
@@ -333,8 +335,12 @@ def _report_winner(report: Callable[[Epoch], None], first: Progress, winner: Pro
 
 def predict_rows(grown: Grown, split: Split, head: Head) -> np.ndarray:
     """Returns LightGBM's predictions: class probabilities `[N, C] float64`, or labels `[N, 1]`."""
-    columns = _columns(split, grown.data.merged)
-    outputs = grown.booster.predict(columns, num_iteration=grown.rounds, num_threads=1)
+    columns, start = _columns(split, grown.data.merged), grown.data.start
+    outputs = grown.booster.predict(
+        columns, num_iteration=grown.rounds, num_threads=1, raw_score=start is not None
+    )
+    if start is not None:
+        outputs = probabilities(np.asarray(outputs), start)
     if head.task == "regression":
         return np.asarray(outputs)[:, None] * head.scale + head.mean
     if head.task == "binary":
@@ -365,13 +371,13 @@ def join_trees(
     """
     levels = members[0].data.merged
     n_levels = cardinalities if levels is None else [int(column.max()) + 1 for column in levels]
-    trees = [
-        (nodes, [value / len(members) for value in leaves])
-        for member in members
-        for nodes, leaves in read_model_text(
-            member.booster.model_to_string(num_iteration=member.rounds)
-        )
-    ]
+    trees = []
+    for member in members:
+        text = member.booster.model_to_string(num_iteration=member.rounds)
+        start = [] if member.data.start is None else member.data.start.tolist()
+        starts = chain(start, repeat(0.0))  # only the first trees add it
+        for (nodes, leaves), first in zip(read_model_text(text), starts, strict=False):
+            trees.append((nodes, [(value + first) / len(members) for value in leaves]))
     joined = Trees.of(trees, n_numbers, n_levels, units)
     return joined if levels is None else joined.renumbered(levels)
 
@@ -393,12 +399,15 @@ class Binned:
         validation: The validation rows.
         parameters: The parameters of every form.
         merged: The number of each level, `[cardinality]` for each index column; None: its index.
+        start: The scores from which boosting starts, `[units]`, which are in no tree; None:
+            LightGBM's own, which are in the first ones.
     """
 
     train: lightgbm.Dataset
     validation: lightgbm.Dataset
     parameters: Mapping[str, Any]
     merged: Sequence[np.ndarray] | None
+    start: np.ndarray | None
 
     def booster(self, form: Form) -> lightgbm.Booster:
         """Returns a booster without trees."""
@@ -448,11 +457,12 @@ def bin_rows(
     if any(monotone):
         free = [0] * train.indices.shape[1]
         parameters |= {**MONOTONE, "monotone_constraints": [*monotone, *free]}
-    rows = _dataset(lightgbm.Dataset, train, merged, head, parameters)
+    start = start_scores(train.labels, train.weights, len(head.classes))
+    rows = _dataset(lightgbm.Dataset, train, merged, head, parameters, start)
     validation_rows = _dataset(
-        lightgbm.Dataset, validation, merged, head, parameters, reference=rows
+        lightgbm.Dataset, validation, merged, head, parameters, start, reference=rows
     )
-    return Binned(rows, validation_rows, parameters, merged)
+    return Binned(rows, validation_rows, parameters, merged, start)
 
 
 def _columns(split: Split, merged: Sequence[np.ndarray] | None) -> np.ndarray:
@@ -471,6 +481,7 @@ def _dataset(
     merged: Sequence[np.ndarray] | None,
     head: Head,
     parameters: dict[str, Any],
+    start: np.ndarray | None,
     **more: Any,
 ) -> lightgbm.Dataset:
     """Returns the rows as LightGBM's dataset: numbers, then indices as categorical features."""
@@ -485,6 +496,7 @@ def _dataset(
         columns,
         labels,
         weight=weights.astype(np.float32),
+        init_score=start_rows(start, split.rows),
         categorical_feature=list(range(n_numbers, n_columns)),
         params=parameters,
         **more,

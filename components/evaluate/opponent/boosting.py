@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quatrain.components.evaluate.opponent.rows import Rows
+from quatrain.trainer.boosted.start import probabilities, start_rows, start_scores
 from quatrain.trainer.importing import unnamed, without
 
 if TYPE_CHECKING:
@@ -76,12 +77,14 @@ class Trees:
         task: binary, multiclass or regression.
         mean: Weighted mean of a regression's train labels.
         scale: Their standard deviation.
+        start: The scores from which boosting started, which are in no tree; None: in the first.
     """
 
     text: str
     task: str
     mean: float = 0.0
     scale: float = 1.0
+    start: np.ndarray | None = None
 
     def answer(self, booster: lightgbm.Booster, columns: np.ndarray) -> np.ndarray:
         """Returns `[N, C] float32` probabilities or `[N] float32` predictions.
@@ -90,7 +93,10 @@ class Trees:
             booster: What `load` returned.
             columns: `[N, F] float64`.
         """
-        values = booster.predict(columns, num_threads=1)
+        raw = self.start is not None
+        values = np.asarray(booster.predict(columns, num_threads=1, raw_score=raw))
+        if self.start is not None:
+            values = probabilities(values, self.start)
         if self.task == "regression":
             values = values * self.scale + self.mean
         elif self.task == "binary":
@@ -135,7 +141,8 @@ def fit_trees(train: Rows, validation: Rows, task: str, n_classes: int, n_number
         "max_bin_by_feature": [bins] * n_numbers + _level_bins(train.columns[:, n_numbers:], bins),
     }
     rounds = _most_rounds(train.columns.size, units)
-    binning = _Binning(parameters, list(range(n_numbers, n_columns)), (mean, scale))
+    start = start_scores(train.labels, train.weights, n_classes)
+    binning = _Binning(parameters, list(range(n_numbers, n_columns)), (mean, scale), start)
     rows = binning.dataset(train)
     validation_rows = binning.dataset(validation, reference=rows)
     patience = PATIENCE_OF_CLASSES if task == "multiclass" else PATIENCE
@@ -145,7 +152,7 @@ def fit_trees(train: Rows, validation: Rows, task: str, n_classes: int, n_number
     best = min(runs, key=lambda run: run.best_loss)
     best.grow(rounds)
     text = best.booster.model_to_string(num_iteration=max(1, best.best_round))
-    return Trees(text, task, mean, scale)
+    return Trees(text, task, mean, scale, start)
 
 
 def lightgbm_error() -> type[Exception]:
@@ -179,11 +186,13 @@ class _Binning:
         parameters: LightGBM's parameters.
         categories: The places of the columns that are categories.
         unit: Mean and scale of the labels.
+        start: The scores from which boosting starts; None: LightGBM's own.
     """
 
     parameters: Mapping[str, Any]
     categories: list[int]
     unit: tuple[float, float]
+    start: np.ndarray | None
 
     def dataset(self, rows: Rows, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
         """Returns rows in bins: their own, or those of other rows."""
@@ -193,6 +202,7 @@ class _Binning:
             rows.columns,
             labels,
             weight=_scaled(rows.weights),
+            init_score=start_rows(self.start, len(labels)),
             reference=reference,
             categorical_feature=self.categories,
             params=dict(self.parameters),

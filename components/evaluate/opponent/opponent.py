@@ -29,6 +29,7 @@ from quatrain.components.evaluate.opponent.rows import (
 from quatrain.components.preprocess import raw_sample
 from quatrain.components.preprocess.raw_sample import PlainColumns, share_of
 from quatrain.components.wording import first_line
+from quatrain.trainer.boosted import start
 from quatrain.trainer.features.transform import Transform
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class OpponentPlan:
             "transform": transform.to_json(),
             "shards": [sha256 for _, sha256 in (*self.sample, *self.validation)],
             "class_weights": self.class_weights,
-            "code": [sha256_of(Path(str(m.__file__))) for m in (boosting, rows, raw_sample)],
+            "code": [sha256_of(Path(str(m.__file__))) for m in (boosting, rows, raw_sample, start)],
         }
         return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 

@@ -54,6 +54,13 @@ def test_a_class_of_three_rows_and_one_without_any_have_small_probabilities() ->
     train = rows(1_000, labels=labels)
     answers = answered(train, rows(100, seed=1), "multiclass", 4)
     assert answers[:, 2].mean() < 0.05 and answers[:, 3].max() < 1e-3
+    assert answers[:, 3].min() > 1e-5, "one row of it would cost a loss of 34.5 otherwise"
+
+
+def test_two_classes_of_which_one_has_no_row_leave_it_a_small_probability() -> None:
+    train = rows(100, labels=np.zeros(100, np.int32))
+    answers = answered(train, rows(60, seed=1), "binary", 2)
+    np.testing.assert_allclose(answers[:, 1], 0.5 / 101, rtol=1e-5)
 
 
 def test_a_weight_counts_as_so_many_rows() -> None:
