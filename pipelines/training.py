@@ -106,6 +106,7 @@ def make_pipeline(
         train_image: str = image,
         template: str = "",
         notices: dict = {},  # noqa: B006 - compiled, never called with it
+        experiment: str = "",
     ) -> None:
         ended = notify(
             spec=spec,
@@ -114,6 +115,7 @@ def make_pipeline(
             addresses=notices,
             project=project,
             location=location,
+            experiment=experiment,
         )
         configure(ended, repeatable=False)
         with dsl.ExitHandler(ended, name="run"):

@@ -15,8 +15,11 @@ def notify(
     location: str,
     status: dsl.PipelineTaskFinalStatus,
     sent: dsl.OutputPath(str),  # type: ignore[valid-type]
+    experiment: str = "",
 ) -> None:
-    """Sends a notice of how the run has ended, when everything else has; it never fails.
+    """Sends a notice of how the run has ended, when everything else has, and mirrors its lineage.
+
+    It never fails.
 
     Args:
         spec: The model spec as JSON text, or the uri of its file.
@@ -27,7 +30,15 @@ def notify(
         location: The region of the job.
         status: How the run has ended.
         sent: What became of the notice. Its folder lies beside those of the other tasks.
+        experiment: The experiment of Vertex AI that the run is mirrored to; if empty, none.
     """
+    if experiment:
+        from quatrain.components.notify.metadata_store import MetadataStore
+        from quatrain.components.notify.mirror import mirror_run
+
+        store = MetadataStore(project, location)
+        message = status.error_message or ""
+        print(mirror_run(store, experiment, spec, root, run, status.state, message), flush=True)
     if addresses:
         from quatrain.components.notify.run import notify_of
 

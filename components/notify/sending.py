@@ -142,7 +142,7 @@ def _to_topic(notice: Notice, topic: str) -> None:
     # The variable is that of Google's own clients (https://cloud.google.com/pubsub/docs/emulator).
     host = os.environ.get("PUBSUB_EMULATOR_HOST")
     base = f"http://{host}" if host else "https://pubsub.googleapis.com"
-    headers = {} if host else _authorization()
+    headers = {} if host else authorization()
     _post(f"{base}/v1/{topic}:publish", {"messages": [message]}, headers)
 
 
@@ -155,7 +155,7 @@ def _secret(version: str) -> str:
 
     host = os.environ.get("SECRET_MANAGER_EMULATOR_HOST")
     base = f"http://{host}" if host else "https://secretmanager.googleapis.com"
-    headers = {} if host else _authorization()
+    headers = {} if host else authorization()
     try:
         answer = requests.get(
             f"{base}/v1/{version}:access", headers=headers, timeout=TIMEOUT_S, allow_redirects=False
@@ -179,7 +179,12 @@ def _secret(version: str) -> str:
         ) from error
 
 
-def _authorization() -> dict[str, str]:
+def authorization() -> dict[str, str]:
+    """Returns the header that Google's services take, from this machine's credentials.
+
+    Raises:
+        NoticeError: There are none that work.
+    """
     import google.auth
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import Request

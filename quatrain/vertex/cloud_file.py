@@ -68,13 +68,19 @@ _FORMS: dict[str, tuple[str, str]] = {
         rf"https://[a-z]+(-[a-z]+[0-9]+)?-kfp\.pkg\.dev/{_PROJECT}/[a-z][a-z0-9-]{{0,62}}",
         "https://us-central1-kfp.pkg.dev/my-project/templates",
     ),
+    # The id of a context of Vertex ML Metadata, of 4 to 128 characters, that begins the id of each
+    # run's (CreateContextRequest.context_id).
+    "experiment": (r"[a-z][a-z0-9-]{3,62}", "flights-weekly"),
     "api_endpoint": (rf"https?://{_HOST}", "http://127.0.0.1:8080"),
 }
 """The pattern of each text, and an example for messages. None lets a text name another host than
 Google's, where credentials would go with the request; `api_endpoint` gets none."""
 _TEST_REGISTRY = (rf"https?://{_HOST}(/[A-Za-z0-9._-]+)*", "http://127.0.0.1:8080/templates")
 """The form of `registry` beside an `api_endpoint`, where no credentials are sent."""
-_MORE = {"root": '; no name in it is . or .., or holds one of ? # % * [ ] " \\'}
+_MORE = {
+    "root": '; no name in it is . or .., or holds one of ? # % * [ ] " \\',
+    "experiment": "; it has 4 to 63 lower-case letters, digits and hyphens",
+}
 """What an example does not show."""
 
 
@@ -191,6 +197,7 @@ class Cloud(BaseModel):
         budget_usd: `doctor` and `submit` refuse a run that may cost more.
         registry: The repository of templates.
         notify: Who hears how a run ended.
+        experiment: The experiment of Vertex AI that each run is mirrored to when it has ended.
         api_endpoint: Replaces Google's addresses, without credentials; for tests.
     """
 
@@ -216,6 +223,7 @@ class Cloud(BaseModel):
     budget_usd: Annotated[float, Field(gt=0)] | None = None
     registry: str | None = None
     notify: Notify | None = None
+    experiment: str | None = None
     api_endpoint: str | None = None
 
     @property

@@ -286,6 +286,8 @@ def make_job(
         parameters["template"] = compiled.sha256
     if cloud.notify and compiled.takes("notices"):
         parameters["notices"] = cloud.notify.addresses
+    if cloud.experiment and compiled.takes("experiment"):
+        parameters["experiment"] = cloud.experiment
     train_image = cloud.train_image(resolve_tier(spec, tier))
     if train_image != cloud.image.steps:
         parameters["train_image"] = train_image

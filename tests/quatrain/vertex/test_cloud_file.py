@@ -65,6 +65,13 @@ def test_every_problem_is_reported_at_once(write):
     assert "gs://bucket/quatrain" in sentences[4]
 
 
+@pytest.mark.parametrize("name", ["abc", "Flights", "1-weekly", "a_b_c", "x" * 64])
+def test_an_experiment_s_name_must_be_an_id_of_vertex_ml_metadata(write, name):
+    (problem,) = problems(write(experiment=name))
+    assert problem.endswith("it has 4 to 63 lower-case letters, digits and hyphens")
+    assert load_cloud(write(experiment="flights-2")).experiment == "flights-2"
+
+
 def test_an_image_that_can_move_is_refused_unless_allowed(write):
     path = write(image="europe-west1-docker.pkg.dev/my-project/r/quatrain:latest")
     (problem,) = problems(path)

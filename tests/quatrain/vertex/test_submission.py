@@ -122,6 +122,15 @@ def test_key_interface_and_policy_reach_the_job_and_its_training(google, quatrai
     assert job["runtimeConfig"]["failurePolicy"] == "PIPELINE_FAILURE_POLICY_FAIL_SLOW"
 
 
+def test_the_experiment_reaches_the_exit_task(google, quatrain):
+    assert quatrain("submit", "toy.yaml", "--set-cloud=experiment=toys-weekly")[0] == 0
+    job = posted(google)
+    assert job["runtimeConfig"]["parameterValues"]["experiment"] == "toys-weekly"
+    task = job["pipelineSpec"]["root"]["dag"]["tasks"]["notify"]
+    source = task["inputs"]["parameters"]["experiment"]
+    assert source == {"componentInputParameter": "experiment"}
+
+
 def test_reserved_ranges_reach_the_job_and_its_training(google, quatrain):
     network = "--set-cloud=network=projects/12345/global/networks/vpc"
     ranges = "--set-cloud=reserved_ip_ranges=[one, two]"
