@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from quatrain.components.errors import GateFailed, QuatrainError
+from quatrain.components.errors import DriftFailed, GateFailed, QuatrainError
 from quatrain.components.storage import list_names, read_file, write_file
 from quatrain.trainer.failure import NAME, Failure
 from quatrain.trainer.uris import by_uri
@@ -95,6 +95,8 @@ def record_text(arguments: Sequence[str], text: str, kind: str) -> None:
     document = json.loads(words[words.index(_INPUT) + 1])
     phase = words[words.index(FUNCTION) + 1]
     reason, _, advice = by_uri(text).partition("; ")
+    if kind == DriftFailed.__name__:  # which quotes sentences that have semicolons of their own
+        reason, _, advice = by_uri(text).rpartition("; ")
     if kind in _ADVICE:
         reason, advice = by_uri(text), _ADVICE[kind]
     found = StepFailure(STEPS.get(phase, phase), phase, kind, reason, advice)

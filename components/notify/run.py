@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from quatrain.components.artifacts import json_bytes
 from quatrain.components.buckets import HERE
 from quatrain.components.errors import QuatrainError
 from quatrain.components.notify.notice import Notice, of_run
-from quatrain.components.notify.sending import send
+from quatrain.components.notify.sending import deliver
 from quatrain.components.specification.parameter import read_parameter
+from quatrain.components.storage import read_file, write_file
 from quatrain.components.wording import first_line
 from quatrain.trainer.uris import by_uri
 
-COMPONENT = "notify"
-"""The function of the exit task."""
+RECORD = "notice.json"
+"""What has been sent, in the folder of the job's tasks: a repeated exit task sends the rest.
+
+It is written after each address has taken the notice, so only a task that is killed between the two
+can send it twice. A record before would lose the notice instead."""
 
 
 def notify_of(
@@ -55,14 +61,36 @@ def notify_of(
     except (QuatrainError, OSError, ValueError, TypeError, KeyError) as error:
         print(f"notify: the records of the run cannot be read: {first_line(error)}", flush=True)
         notice = Notice("succeeded" if state == "SUCCEEDED" else "failed", model, run, link=link)
-    lines = send(notice, addresses)
-    print("\n".join(lines), flush=True)
-    path = Path(sent)
+    record = f"{folder}/{RECORD}"
+    sent_before = _sent_before(record)
+    lines = [f"notify: {notice.event}: was sent to the {kind} before" for kind in sent_before]
+    print(*lines, sep="\n", end="\n" * bool(lines), flush=True)
+    waiting = {kind: text for kind, text in addresses.items() if kind not in sent_before}
+    for delivery in deliver(notice, waiting):
+        print(delivery.sentence, flush=True)
+        lines.append(delivery.sentence)
+        if delivery.sent:
+            sent_before.append(delivery.kind)
+            _write(record, {"event": notice.event, "run": run, "sent": sent_before})
+    _write(by_uri(sent), lines)
+
+
+def _sent_before(record: str) -> list[str]:
+    """Returns the kinds of address that an earlier attempt at this task has sent the notice to."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(lines), encoding="utf-8")
-    except OSError as error:
-        print(f"notify: {sent} could not be written: {error.strerror}", flush=True)
+        return list(json.loads(read_file(record))["sent"])
+    except FileNotFoundError:
+        return []
+    except (QuatrainError, OSError, ValueError, TypeError, KeyError) as error:
+        print(f"notify: {record} cannot be read: {first_line(error)}", flush=True)
+        return []
+
+
+def _write(uri: str, document: Any) -> None:
+    try:
+        write_file(uri, json_bytes(document))
+    except (QuatrainError, OSError) as error:
+        print(f"notify: {uri} could not be written: {first_line(error)}", flush=True)
 
 
 def _model_of(spec: str) -> str:

@@ -6,12 +6,15 @@ The address of a webhook is often a secret, so no message shows more of it than 
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import os
+import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -85,6 +88,21 @@ def shown(address: str) -> str:
     return f"{scheme}://{host}/..." if separator else "..."
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """What became of a notice at one address.
+
+    Attributes:
+        kind: webhook or pubsub.
+        sentence: What became of it; of the address it shows what may be shown.
+        sent: Whether the other side took it.
+    """
+
+    kind: str
+    sentence: str
+    sent: bool = False
+
+
 def send(notice: Notice, addresses: Mapping[str, str], deadline_s: float = DEADLINE_S) -> list[str]:
     """Sends a notice and returns a sentence for each address; it raises nothing and does not hang.
 
@@ -93,24 +111,54 @@ def send(notice: Notice, addresses: Mapping[str, str], deadline_s: float = DEADL
         addresses: `webhook` and `pubsub`, either of which may be absent.
         deadline_s: How long it may take in all.
     """
-    lines = ["it was not sent: there was no answer in time"]
-
-    def work() -> None:
-        lines[:] = [_attempt(kind, notice, address) for kind, address in addresses.items()]
-
-    thread = threading.Thread(target=work, daemon=True)  # a slow server must not hold the process
-    thread.start()
-    thread.join(deadline_s)
-    return [f"notify: {notice.event}: {line}" for line in lines]
+    return [each.sentence for each in deliver(notice, addresses, deadline_s)]
 
 
-def _attempt(kind: str, notice: Notice, address: str) -> str:
+def deliver(
+    notice: Notice, addresses: Mapping[str, str], deadline_s: float = DEADLINE_S
+) -> Iterator[Delivery]:
+    """Sends a notice to all addresses at once, and yields each delivery as soon as it is known.
+
+    Args:
+        notice: The notice.
+        addresses: `webhook` and `pubsub`, either of which may be absent.
+        deadline_s: How long it may take in all.
+    """
+    answers: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+    deadline = time.monotonic() + deadline_s
+    for kind, address in addresses.items():
+        work = functools.partial(_attempt, kind, notice, address, answers.put)
+        # A server that is slow, or a name that is not resolved, must not hold the process.
+        threading.Thread(target=work, daemon=True).start()
+    waiting = dict(addresses)
+    while waiting:
+        try:
+            delivery = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            break
+        del waiting[delivery.kind]
+        yield delivery
+    for kind, address in waiting.items():
+        yield _not_sent(kind, notice, address, f"no answer within {deadline_s:g} s")
+
+
+def _attempt(kind: str, notice: Notice, address: str, put: Callable[[Delivery], None]) -> None:
     try:
         _SENDERS[kind](notice, address)
     except Exception as error:  # a notice never fails a run
         why = str(error) if isinstance(error, NoticeError) else type(error).__name__
-        return f"not sent to {shown(address) if kind == 'webhook' else address}: {why}"
-    return f"sent to {shown(address) if kind == 'webhook' else address}"
+        put(_not_sent(kind, notice, address, why))
+    else:
+        sentence = f"notify: {notice.event}: sent to {_shown(kind, address)}"
+        put(Delivery(kind, sentence, sent=True))
+
+
+def _not_sent(kind: str, notice: Notice, address: str, why: str) -> Delivery:
+    return Delivery(kind, f"notify: {notice.event}: not sent to {_shown(kind, address)}: {why}")
+
+
+def _shown(kind: str, address: str) -> str:
+    return shown(address) if kind == "webhook" else address
 
 
 def _to_webhook(notice: Notice, address: str) -> None:

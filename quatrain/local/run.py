@@ -166,11 +166,7 @@ class _Session:
         finally:
             stop_all([process])
         with contextlib.suppress(OSError):
-            text = log.read_text(encoding="utf-8")
-            for address in self.notices.values():  # KFP logs the inputs, and an address is a secret
-                text = text.replace(address, shown(address))
-            log.write_text(text, encoding="utf-8")
-            for line in text.splitlines():
+            for line in log.read_text(encoding="utf-8").splitlines():
                 if line.startswith("notify: "):
                     self.console.print(line)
 

@@ -83,10 +83,10 @@ def notices_server() -> Iterator[Notices]:
             status, answer = 200, {}
             if self.path.endswith(":publish"):
                 status, answer = state.publish(self.path[4 : -len(":publish")], body)
-            elif self.path == "/slow":
+            elif (path := self.path.partition("?")[0]) == "/slow":
                 time.sleep(4)
-            elif self.path in ("/500", "/302"):
-                status = int(self.path[1:])
+            elif path in ("/500", "/302"):
+                status = int(path[1:])
             self.answer(status, answer)
 
         def do_GET(self) -> None:

@@ -1,9 +1,11 @@
 """A notice says how a run ended, whatever the webhook does; a real server receives it."""
 
 import base64
-import io
 import json
+import ssl
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,8 @@ from quatrain.components.notify import failures, sending
 from quatrain.components.notify.notice import MAX_TEXT, Notice, of_move, of_run
 from quatrain.components.notify.run import notify_of
 from quatrain.components.notify.sending import NoticeError, body_for, check_webhook, send, shown
-from quatrain.components.specification.schema import ModelSpec
-from quatrain.local.run import StepFailed, run_pipeline
-from quatrain.pipelines.compiled import compile_pipeline
 from tests.emulators.notices import notices_server
+from tests.emulators.tls import make_certificate
 
 NOTICE = Notice("failed", "toys", "run-1", "train", "export", "the disk is full", "make room")
 SECRET = "projects/p/secrets/chat/versions/latest"  # noqa: S105 - a name
@@ -122,13 +122,38 @@ def test_a_server_gets_the_text_and_the_fields_and_a_chat_service_what_it_takes(
     assert card["attachments"][0]["content"]["body"][0]["text"] == NOTICE.text
 
 
-@pytest.mark.parametrize("behaviour", ["500", "302", "down", "slow"])
-def test_a_notice_that_cannot_be_sent_is_a_sentence_and_nothing_more(server, behaviour):
-    address = "http://localhost:9/x" if behaviour == "down" else f"{server.url}/{behaviour}"
+@pytest.fixture
+def untrusted(tmp_path):
+    """The address of a server with a certificate that nobody has signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for name, data in zip(("cert", "key"), make_certificate("localhost"), strict=True):
+        (tmp_path / name).write_bytes(data)
+    context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"https://localhost:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+FAULTS = {
+    "500": "localhost answered 500",
+    "302": "localhost answered 302, a redirect, which is not followed",
+    "slow": "no answer within 2 s",
+    "http://localhost:9": "localhost did not answer: ConnectionError",
+    "https://quatrain.invalid": "quatrain.invalid did not answer: ConnectionError",
+    "untrusted": "localhost did not answer: SSLError",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_notice_that_cannot_be_sent_is_a_sentence_and_nothing_more(server, untrusted, fault):
+    base = fault if "://" in fault else untrusted if fault == "untrusted" else server.url
+    address = f"{base}/{fault if fault.isalnum() else 'x'}?token=T0K3N"
     started = time.monotonic()
     (line,) = send(NOTICE, {"webhook": address}, deadline_s=2.0)
-    assert "not sent" in line
-    assert address not in line
+    assert line == f"notify: failed: not sent to {base}/...: {FAULTS[fault]}"
     assert time.monotonic() - started < 10
     assert not server.posts("/elsewhere")
 
@@ -181,35 +206,43 @@ def test_a_run_that_cannot_be_described_is_still_heard_of(server, tmp_path):
     assert body["quatrain"]["link"].endswith("/europe-west1/pipelines/runs/r?project=p")
 
 
-@pytest.mark.parametrize("step", ["preprocess", "package"])
-def test_the_compiled_file_sends_why_a_step_failed(server, tmp_path, step):
-    table = tmp_path / "toys.csv"
-    table.write_text("id,x,y\n" + "".join(f"t{i},{i % 17},{i % 2}\n" for i in range(400)))
-    trainer = tmp_path / "trainer"
-    trainer.mkdir()
-    (trainer / "model.py").write_text("raise ValueError('not a model')\n")
-    document = {
-        "name": "toys",
-        "source": {"uri": str(table)},
-        "columns": {"id": "string", "x": "float", "y": "bool"},
-        "label": "y",
-        "task": "binary",
-        "split": {"by": "hash", "keys": ["id"], "train": 0.6, "validation": 0.2, "test": 0.2},
-        "features": [{"name": "x", "from": "x", "transform": "standardize"}],
-        "train": {"trainer": str(trainer)},
-    }
-    spec = ModelSpec.model_validate(document)
-    if step == "preprocess":
-        table.unlink()
-    path, stream = compile_pipeline(tmp_path / "training.yaml"), io.StringIO()
-    address = f"{server.url}/hook"
-    with pytest.raises(StepFailed) as raised:
-        run_pipeline(path, spec, tmp_path / "runs", stream=stream, notify=address)
-    fields = server.posts("/hook")[0]["quatrain"]
-    assert (fields["event"], fields["step"], fields["model"]) == ("failed", step, "toys")
-    assert fields["reason"]
-    assert fields["reason"] in str(raised.value)
-    files = [f for f in raised.value.folder.rglob("*") if f.is_file()]
-    assert not [f for f in files if address.encode() in f.read_bytes()]
-    record = json.loads((raised.value.folder / "run.json").read_text())
-    assert [s["name"] for s in record["steps"]][-1] == step
+def of_job(job: Path, addresses, state="FAILED"):
+    """Runs the exit task of a job, in a folder of its own as each attempt has."""
+    number = len(list(job.glob("notify-*")))
+    sent = job / f"notify-{number}/sent"
+    notify_of(addresses, "{", "", "r", "p", "europe-west1", state, "", str(sent))
+    return json.loads(sent.read_text())
+
+
+def test_a_repeated_exit_task_sends_only_what_was_not_sent(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", server.host)
+    addresses = {"webhook": f"{server.url}/hook", "pubsub": TOPIC}
+    assert "answered 404" in " ".join(of_job(tmp_path, addresses))
+    server.topics.add(TOPIC)
+    assert "was sent to the webhook before" in of_job(tmp_path, addresses)[0]
+    of_job(tmp_path, addresses)
+    assert len(server.posts("/hook")) == len(server.published[TOPIC]) == 1
+
+
+def test_a_slow_webhook_does_not_hold_up_the_topic(server, monkeypatch):
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", server.host)
+    server.topics.add(TOPIC)
+    lines = send(NOTICE, {"webhook": f"{server.url}/slow", "pubsub": TOPIC}, deadline_s=1.0)
+    assert sorted(line.split(":")[2][:9] for line in lines) == [" not sent", " sent to "]
+    assert "no answer within 1 s" in " ".join(lines)
+
+
+@pytest.mark.parametrize("record", ["[", '{"sent": 3}', "{}"])
+def test_a_damaged_record_of_what_was_sent_loses_no_notice(server, tmp_path, record):
+    (tmp_path / "notice.json").write_text(record)
+    of_job(tmp_path, {"webhook": f"{server.url}/hook"})
+    assert len(server.posts("/hook")) == 1
+
+
+def test_drift_keeps_its_sentences_whole(tmp_path):
+    sentence = "x: psi=2 is above drift.psi.fail 0.2 (9 rows before; chance alone gives up to 0.1)"
+    error = DriftFailed(f"the rows differ:\n  {sentence}\nnothing was trained; correct the source")
+    task(tmp_path, "compare-1", "compare", exit_of(error))
+    notice = of_run(str(tmp_path), "", "toys", "r", "FAILED", FAILED.format("preprocess"))
+    assert sentence in notice.reason
+    assert notice.advice == "correct the source"
