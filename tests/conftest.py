@@ -21,6 +21,7 @@ SLOW = {
     "components/evaluate/test_answer_cache.py",
     "components/evaluate/test_champion.py",
     "components/evaluate/test_run.py",
+    "components/notify/test_compiled_runs.py",
     "components/package/test_own_model.py",
     "components/package/test_proof_record.py",
     "components/package/test_publishing.py",

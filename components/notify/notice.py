@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any
 
 from quatrain.components import history
 from quatrain.components.errors import DriftFailed, GateFailed
 from quatrain.components.notify import failures
+from quatrain.components.preprocess.drift.compare import sentences
+from quatrain.components.storage import list_names, read_file
 
 VERSION = 1
 MAX_TEXT = 1000
@@ -27,6 +31,8 @@ _WORDS = {
     ROLLED_BACK: "is the champion again",
     SUCCEEDED: "succeeded; nothing is promoted",
 }
+_DRIFT = "/drift/drift.json"
+"""Where a task that compares rows leaves how far they moved, below its own folder."""
 _BEFORE_OURS = (
     "read the log of the task by `quatrain logs`: it may have run out of memory, or its image "
     "could not be pulled"
@@ -46,6 +52,7 @@ class Notice:
         reason: Why.
         advice: The way out.
         warnings: The first warnings of the run.
+        drift: The first sentences on how far its rows have moved from those of an earlier run.
         link: Where to look.
     """
 
@@ -57,6 +64,7 @@ class Notice:
     reason: str = ""
     advice: str = ""
     warnings: tuple[str, ...] = ()
+    drift: tuple[str, ...] = ()
     link: str = ""
 
     @property
@@ -68,12 +76,15 @@ class Notice:
         head = f"{self.model or 'quatrain'}: run {self.run} {_WORDS[self.event]}{where}"
         lines = [f"{head}: {self.reason}" if self.reason else head]
         lines += [f"To do: {self.advice}"] if self.advice else []
+        if self.event != DRIFT:  # whose reason quotes them
+            lines += [f"Drift: {sentence}" for sentence in self.drift]
         lines += [f"! {warning}" for warning in self.warnings]
         return "\n".join([*lines, *filter(None, [self.link])])
 
     def as_json(self) -> dict[str, Any]:
         """Returns the fields of the notice."""
-        return {"version": VERSION, **asdict(self), "warnings": list(self.warnings)}
+        lists = {"warnings": list(self.warnings), "drift": list(self.drift)}
+        return {"version": VERSION, **asdict(self), **lists}
 
 
 def of_run(
@@ -95,29 +106,40 @@ def of_run(
     """
     if state == "CANCELLED":
         return Notice(CANCELLED, model, run, link=link)
+    drift = _drift(folder)
     if state != "SUCCEEDED":
-        return _of_failure(folder, model, run, message, link)
+        return replace(_of_failure(folder, model, run, message), drift=drift, link=link)
     record = history.measured_run(root, model, run) if root and model else None
     if record is None:  # a quick run
-        return Notice(SUCCEEDED, model, run, link=link)
+        return Notice(SUCCEEDED, model, run, drift=drift, link=link)
     gate = record["gate"]
-    warnings = tuple(_cut(w) for w in record.get("warnings", ())[:MAX_WARNINGS])
+    others = (_cut(w) for w in record.get("warnings", ()))
+    warnings = tuple(islice((w for w in others if w not in drift), MAX_WARNINGS))
     # The decision of the evaluation may have been overtaken by another run's promotion.
     event = PROMOTED if gate.get("decision") == "promote" else HELD
-    return Notice(event, model, run, reason=_cut(gate.get("why", "")), warnings=warnings, link=link)
+    why = _cut(gate.get("why", ""))
+    return Notice(event, model, run, reason=why, warnings=warnings, drift=drift, link=link)
 
 
-def _of_failure(folder: str, model: str, run: str, message: str, link: str) -> Notice:
+def _of_failure(folder: str, model: str, run: str, message: str) -> Notice:
     steps = failures.failed_steps(message)
     failure = failures.find(folder, steps)
     if failure is None:  # the step ended before our code ran, or was killed
         step = ", ".join(steps)
-        return Notice(
-            FAILED, model, run, step, "", _cut(message), _BEFORE_OURS if steps else "", link=link
-        )
+        return Notice(FAILED, model, run, step, "", _cut(message), _BEFORE_OURS if steps else "")
     event = _EVENTS.get(failure.kind, FAILED)
     reason, advice = _cut(failure.reason), _cut(failure.advice).replace("RUN", run)
-    return Notice(event, model, run, failure.step, failure.phase, reason, advice, link=link)
+    return Notice(event, model, run, failure.step, failure.phase, reason, advice)
+
+
+def _drift(folder: str) -> tuple[str, ...]:
+    """Returns the first sentences of the job's own drift.json, those of a failure first."""
+    files = sorted(name for name in list_names(folder) if name.endswith(_DRIFT))
+    found: list[str] = []
+    for name in files:
+        document = json.loads(read_file(f"{folder}/{name}"))
+        found += (s for level in ("fail", "warn") for s in sentences(document, level))
+    return tuple(_cut(sentence) for sentence in found[:MAX_WARNINGS])
 
 
 def of_move(model: str, move: Mapping[str, Any], event: str) -> Notice:

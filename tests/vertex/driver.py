@@ -52,7 +52,15 @@ Values = dict[str, Any]
 
 
 class TaskFailed(Exception):
-    """A task failed for good; the message ends with its log."""
+    """A task failed for good; the message ends with its log.
+
+    Attributes:
+        path: The task, and the ones that it is in, from the innermost on.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.path: list[str] = []
 
 
 class _LastTaskEnded(Exception):
@@ -108,6 +116,7 @@ class Driver:
         stops: The requests at which a task's containers get SIGTERM, one in each attempt, by the
             task's name.
         inputs: The inputs of each task that was started.
+        exits: The containers of the exit task that have ended. They are none of `attempts`.
     """
 
     machine: Machine
@@ -123,6 +132,7 @@ class Driver:
     stops: dict[str, list[str]] = field(default_factory=dict)
     _stopped_at: float | None = None
     inputs: dict[str, tuple[Mapping[str, Any], Outputs]] = field(default_factory=dict)
+    exits: list[Attempt] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._numbers = itertools.count()
@@ -196,17 +206,61 @@ class Driver:
         """Runs the tasks of a pipeline in their order, but those whose condition is false."""
         given.parameters = {**_defaults(component), **given.parameters}
         tasks, done = component["dag"]["tasks"], dict[str, Outputs]()
+        exits = {name: task for name, task in tasks.items() if _is_exit(task)}
         order = TopologicalSorter({n: t.get("dependentTasks", []) for n, t in tasks.items()})
-        for name in order.static_order():
-            task = tasks[name]
-            if task.get("triggerPolicy", {}).get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED":
-                continue  # the exit task, which tests/components/notify starts
-            inputs = self._inputs(task.get("inputs", {}), given, done)
-            if _holds(task.get("triggerPolicy", {}).get("condition", ""), inputs.parameters):
-                body = self.spec["components"][task["componentRef"]["name"]]
-                run = self._run_dag if "dag" in body else self._run_container(name, task)
-                done[name] = run(body, inputs)
+        failure = None
+        try:
+            for name in order.static_order():
+                if name not in exits:
+                    self._run_task(name, tasks[name], given, done)
+        except TaskFailed as error:
+            failure = error
+            raise
+        finally:
+            for name, task in exits.items() if not self.last else ():
+                self._run_exit(name, task, given, failure)
         return _selected(component["dag"].get("outputs", {}), done)
+
+    def _run_task(
+        self, name: str, task: Mapping[str, Any], given: Outputs, done: dict[str, Outputs]
+    ) -> None:
+        inputs = self._inputs(task.get("inputs", {}), given, done)
+        if not _holds(task.get("triggerPolicy", {}).get("condition", ""), inputs.parameters):
+            return
+        body = self.spec["components"][task["componentRef"]["name"]]
+        run = self._run_dag if "dag" in body else self._run_container(name, task)
+        try:
+            done[name] = run(body, inputs)
+        except TaskFailed as error:
+            error.path.append(name)
+            raise
+
+    def _run_exit(
+        self, name: str, task: Mapping[str, Any], given: Outputs, failure: TaskFailed | None
+    ) -> None:
+        """Runs the exit task, unless there is nobody to send a notice to: it would end at once.
+
+        The status has the form of kfp's own test of it (sdk/python/kfp/dsl/executor_test.py).
+        """
+        if not given.parameters.get("notices"):
+            return
+        inputs, attempts = self._inputs(task["inputs"], given, {}), self.attempts
+        (of_handler,) = task["dependentTasks"]
+        status: Values = {
+            "state": "FAILED" if failure else "SUCCEEDED",
+            "pipelineJobResourceName": f"projects/123456789/locations/l/pipelineJobs/{self.name}",
+            "pipelineTaskName": of_handler,
+        }
+        if failure:
+            message = "The DAG failed because some tasks failed. The failed tasks are: "
+            status["error"] = {"code": 9, "message": f"{message}[{failure.path[-2]}]."}
+        inputs.parameters["status"] = status
+        self.attempts = self.exits
+        try:
+            body = self.spec["components"][task["componentRef"]["name"]]
+            self._run_container(name, task)(body, inputs)
+        finally:
+            self.attempts = attempts
 
     def _inputs(self, wiring: Any, given: Outputs, done: Mapping[str, Outputs]) -> Outputs:
         found = Outputs()
@@ -411,6 +465,11 @@ class Driver:
 def document(machine: Machine, driver: Driver, task: str, name: str) -> Any:
     """Returns a JSON document below a task's folder."""
     return json.loads(machine.storage.get(f"{driver.folders[task]}/{name}"))
+
+
+def _is_exit(task: Mapping[str, Any]) -> bool:
+    strategy = task.get("triggerPolicy", {}).get("strategy")
+    return bool(strategy == "ALL_UPSTREAM_TASKS_COMPLETED")
 
 
 def _defaults(component: Mapping[str, Any]) -> Values:
