@@ -111,14 +111,15 @@ def serving_storage(state: Storage, folder: Path) -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def serving_models(serving: Serving, location: str, folder: Path, proxy: str) -> Iterator[dict]:
-    """Serves models, endpoints and metrics under Google's names; yields the environment for that.
+def serving_rest(vertex: Vertex, location: str, folder: Path, proxy: str) -> Iterator[dict]:
+    """Serves Vertex AI by REST, and metrics, under Google's names; yields the environment for that.
 
     Other hosts are left to `proxy`. requests reads https_proxy and REQUESTS_CA_BUNDLE.
     """
     hosts = (f"{location}-aiplatform.googleapis.com", "monitoring.googleapis.com")
-    context, roots = _context(hosts, folder, "models")
-    with emulation.serving(serving, other=serving.monitoring, tls=context) as address:
+    context, roots = _context(hosts, folder, "rest")
+    metrics = vertex.monitoring if isinstance(vertex, Serving) else lambda verb, target: None
+    with emulation.serving(vertex, other=metrics, tls=context) as address:
         port = int(address.rpartition(":")[2])
         with _proxy(port, hosts, int(proxy.rpartition(":")[2])) as own:
             yield {"https_proxy": own, "REQUESTS_CA_BUNDLE": str(roots)}

@@ -95,7 +95,7 @@ def project(vertex: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     serving = Serving(start)
     proxy = vertex.environment["https_proxy"]
-    with tls.serving_models(serving, "europe-west1", folder, proxy) as leading:
+    with tls.serving_rest(serving, "europe-west1", folder, proxy) as leading:
         machine = dataclasses.replace(vertex, environment={**vertex.environment, **leading})
         yield Project(machine, serving, folder)
     for server in servers:

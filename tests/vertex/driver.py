@@ -238,11 +238,11 @@ class Driver:
     def _run_exit(
         self, name: str, task: Mapping[str, Any], given: Outputs, failure: TaskFailed | None
     ) -> None:
-        """Runs the exit task, unless there is nobody to send a notice to: it would end at once.
+        """Runs the exit task, unless there is nothing for it to do: it would end at once.
 
         The status has the form of kfp's own test of it (sdk/python/kfp/dsl/executor_test.py).
         """
-        if not given.parameters.get("notices"):
+        if not (given.parameters.get("notices") or given.parameters.get("experiment")):
             return
         inputs, attempts = self._inputs(task["inputs"], given, {}), self.attempts
         (of_handler,) = task["dependentTasks"]

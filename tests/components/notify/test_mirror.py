@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import aiplatform
+from kfp import dsl
 
 from quatrain.components import history
 from quatrain.components.notify import metadata_store, mirror
+from quatrain.components.notify.component import notify
 from quatrain.components.notify.metadata_store import MAX_CALLS, MetadataStore
 from quatrain.components.notify.mirror import mirror_run
 from quatrain.components.specification.parameter import read_parameter
@@ -222,6 +224,13 @@ def test_an_experiment_with_the_name_of_a_pipeline_is_refused(
         runs, url
     )
     assert stores.state() == before
+
+
+def test_an_exit_task_with_nothing_to_do_leaves_its_output_all_the_same(tmp_path: Path) -> None:
+    sent = tmp_path / "sent"
+    status = dsl.PipelineTaskFinalStatus("SUCCEEDED", "n", "t", None, None)
+    notify.python_func("{", "", "r", {}, "p", "europe-west1", status, str(sent))
+    assert sent.read_text() == "[]"
 
 
 def test_a_record_that_cannot_be_read_or_a_name_that_is_too_long_is_a_sentence(
