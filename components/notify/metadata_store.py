@@ -50,9 +50,11 @@ class MetadataStore:
 
     def name_of(self, kind: str, id_: str) -> str:
         """Returns the resource name of a context, an artifact or an execution."""
-        return (
-            f"projects/{self.project}/locations/{self.location}/metadataStores/{STORE}/{kind}/{id_}"
-        )
+        return f"{self._parent}/metadataStores/{STORE}/{kind}/{id_}"
+
+    @property
+    def _parent(self) -> str:
+        return f"projects/{self.project}/locations/{self.location}"
 
     def create(self, kind: str, id_: str, schema: str, resource: Mapping[str, Any]) -> str:
         """Creates a resource, unless there is one of its id, and returns its name.
@@ -72,9 +74,9 @@ class MetadataStore:
         name = self.name_of(kind, id_)
         parent = name.removesuffix(f"/{id_}")
         body = {"schemaTitle": schema, "schemaVersion": SCHEMA_VERSION, **resource}
-        status, _ = self._send("POST", f"{parent}?{_PARTS[kind]}Id={id_}", body)
-        if status == 409 and kind == "contexts":
-            _, present = self._send("GET", name)
+        created = self._send("POST", f"{parent}?{_PARTS[kind]}Id={id_}", body)
+        if created is None and kind == "contexts":
+            present = self._send("GET", name) or {}
             if present.get("schemaTitle") != schema:
                 raise MirrorError(
                     f"{name} is of schema {present.get('schemaTitle')}, not {schema}; name another "
@@ -90,10 +92,19 @@ class MetadataStore:
         """
         self._send("POST", f"{name}:{method}", body)
 
+    def context_of_job(self, job: str) -> str:
+        """Returns the name of the context that Vertex AI made of a pipeline job; empty for none.
+
+        Raises:
+            MirrorError: The job cannot be read.
+        """
+        found = self._send("GET", f"{self._parent}/pipelineJobs/{job}") or {}
+        return str(found.get("jobDetail", {}).get("pipelineRunContext", {}).get("name", ""))
+
     def _send(
         self, verb: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> tuple[int, dict[str, Any]]:
-        """Returns the status, 200 or 409, and the JSON of an answer; repeats what may help.
+    ) -> dict[str, Any] | None:
+        """Returns the JSON of an answer, None if it exists already; repeats what may help.
 
         Raises:
             MirrorError: There was no other answer, or too many requests were needed.
@@ -118,10 +129,13 @@ class MetadataStore:
             except requests.RequestException as error:
                 why = f"no answer ({type(error).__name__})"
             else:
-                if answer.status_code in (200, 409):
-                    return answer.status_code, dict(answer.json())
-                why = f"{answer.status_code} {_message(answer)}"
-                if answer.status_code not in TRANSIENT:
+                if answer.status_code == 200:
+                    return dict(answer.json())
+                status, message = _error_of(answer)
+                if status == "ALREADY_EXISTS":
+                    return None
+                why = f"{answer.status_code} {message}"
+                if answer.status_code not in (*TRANSIENT, 409):  # ABORTED: others write it, too
                     break
             time.sleep(PAUSE_S)
         raise MirrorError(
@@ -130,9 +144,10 @@ class MetadataStore:
         )
 
 
-def _message(answer: Any) -> str:
-    """Returns the service's own message, if it sent one."""
+def _error_of(answer: Any) -> tuple[str, str]:
+    """Returns the canonical status and the service's own message of a refusal, if it sent them."""
     try:
-        return str(answer.json()["error"]["message"]).partition("\n")[0].rstrip(".")
+        error = answer.json()["error"]
+        return str(error["status"]), str(error["message"]).partition("\n")[0].rstrip(".")
     except (ValueError, KeyError, TypeError):
-        return "without a message"
+        return "", "without a message"

@@ -209,8 +209,16 @@ def _write(store: MetadataStore, experiment: str, run: str, state: str, mirrored
         "contexts", id_, "system.ExperimentRun", {"displayName": run, "metadata": metadata}
     )
     store.add(whole, "addContextChildren", {"childContexts": [context]})
-    if not mirrored.nodes:
-        return
+    if mirrored.nodes:
+        _write_graph(store, context, id_, run, state, mirrored)
+    if job := store.context_of_job(run):
+        store.add(context, "addContextChildren", {"childContexts": [job]})
+
+
+def _write_graph(
+    store: MetadataStore, context: str, id_: str, run: str, state: str, mirrored: Mirrored
+) -> None:
+    """Writes what a run was made from, its model, and the execution that links them."""
     names = [_create_node(store, node) for node in mirrored.nodes]
     execution = store.create(
         "executions",

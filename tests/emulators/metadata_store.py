@@ -23,7 +23,12 @@ _ID = re.compile(r"[a-z0-9-]{4,128}")  # proto: CreateContextRequest.context_id,
 MAX_METADATA = 200_000  # proto: Context.metadata, "should not exceed 200KB"
 MAX_PARENTS = 10  # proto: Context.parent_contexts, "at most 10"
 SCHEMAS = {  # schemas; sdk: schema/system, each of version 0.0.1
-    "contexts": {"system.Experiment", "system.ExperimentRun", "system.Pipeline"},
+    "contexts": {
+        "system.Experiment",
+        "system.ExperimentRun",
+        "system.Pipeline",
+        "system.PipelineRun",
+    },
     "artifacts": {"system.Artifact", "system.Dataset", "system.Metrics", "system.Model"},
     "executions": {"system.ContainerExecution", "system.CustomJobExecution", "system.Run"},
 }
@@ -62,6 +67,21 @@ class MetadataStores(vertex.Vertex):
         nodes = {name: type(node).to_json(node) for name, node in self.nodes.items()}
         events = {pair: type(event).to_json(event) for pair, event in self.events.items()}
         return nodes, {name: list(m) for name, m in self.members.items()}, events
+
+    def add_run(self, job_id: str) -> str:
+        """Adds a pipeline job with its context, and returns that; sdk: PipelineJob._get_context."""
+        parent = f"projects/{vertex.PROJECT_NUMBER}/locations/{self.location}"
+        context = aiplatform_v1.Context(
+            name=f"{parent}/metadataStores/default/contexts/{job_id}",
+            display_name=job_id,
+            schema_title="system.PipelineRun",
+            schema_version="0.0.1",
+        )
+        name = f"{parent}/pipelineJobs/{job_id}"
+        detail = aiplatform_v1.PipelineJobDetail(pipeline_run_context=context)
+        self.jobs[name] = aiplatform_v1.PipelineJob(name=name, job_detail=detail)
+        self.nodes[context.name] = context
+        return str(context.name)
 
     def get_store(self, query: Mapping[str, str], body: Any, name: str) -> Any:
         self._check_store(name)

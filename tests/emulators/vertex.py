@@ -506,7 +506,12 @@ class Vertex:
 
     def _fail(self, fault: tuple[str, int, str]) -> tuple[int, Any]:
         code = fault[1]
-        statuses = {403: "PERMISSION_DENIED", 429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE"}
+        statuses = {
+            403: "PERMISSION_DENIED",
+            409: "ABORTED",  # AIP-193: a conflict of concurrent writes
+            429: "RESOURCE_EXHAUSTED",
+            503: "UNAVAILABLE",
+        }
         return code, _error(code, statuses.get(code, "INTERNAL"), f"a fault of {code}")
 
 

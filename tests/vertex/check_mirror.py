@@ -30,6 +30,7 @@ class Project:
     def driver(self, name: str, changes: dict[str, Any]) -> Driver:
         """Returns a run that has not begun."""
         (folder := self.folder / name).mkdir()
+        self.stores.add_run(name)
         settings = [f"root={ROOT}", f"experiment={EXPERIMENT}"]
         job = table.submitted(self.machine, folder, changes, set_cloud=settings)
         return Driver(self.machine, job, name)
@@ -69,7 +70,7 @@ def test_a_green_run_is_in_its_experiment_with_what_it_was_made_from(
 ) -> None:
     (attempt,) = green.exits
     assert attempt.code == 0
-    assert "notify: mirrored to experiment toys-weekly, in 11 requests" in attempt.log
+    assert "notify: mirrored to experiment toys-weekly, in 13 requests" in attempt.log
     run = project.run_of("toys-1")
     assert (run["_state"], run["_params"]["decision"]) == ("COMPLETE", "promote")
     metrics = document(project.machine, green, "measure", "evaluation/metrics.json")["metrics"]

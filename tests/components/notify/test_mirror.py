@@ -37,9 +37,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return made
 
 
+def made_stores(kind: type[MetadataStores] = MetadataStores, *arguments: Any) -> MetadataStores:
+    """A store of a project that has run the jobs of these tests, at one time."""
+    stores = kind(*arguments, now=lambda: NOW)
+    for number in (1, 2, 3):
+        stores.add_run(f"run-{number}")
+    return stores
+
+
 @pytest.fixture
 def stores() -> MetadataStores:
-    return MetadataStores()
+    return made_stores()
 
 
 @pytest.fixture
@@ -85,6 +93,8 @@ def test_the_service_s_own_client_reads_runs_parameters_metrics_and_states(
     spec = read_parameter(runs.spec)
     assert (parameters["model"], parameters["spec"]) == (spec.name, spec.sha256)
     assert parameters["champion"] == "run-1"
+    (job,) = run.get_logged_pipeline_jobs()
+    assert job.name == "run-2"
     assert parameters["train.seed"] == spec.as_document()["train"]["seed"]
 
 
@@ -118,7 +128,7 @@ def test_repeating_it_changes_nothing_and_takes_no_more_requests_than_are_allowe
 ) -> None:
     mirrored(runs, url)
     before, calls = stores.state(), len(stores.calls)
-    assert calls == 12
+    assert calls == 14
     assert "mirrored to" in mirrored(runs, url)
     assert stores.state() == before
     assert len(stores.calls) - calls <= MAX_CALLS
@@ -127,8 +137,8 @@ def test_repeating_it_changes_nothing_and_takes_no_more_requests_than_are_allowe
 class CutOff(MetadataStores):
     """A store that fails at one request, which is carried out or is not."""
 
-    def __init__(self, cut: int, is_carried_out: bool) -> None:
-        super().__init__(now=lambda: NOW)
+    def __init__(self, cut: int, is_carried_out: bool, **of_stores: Any) -> None:
+        super().__init__(**of_stores)
         self.cut, self.is_carried_out = cut, is_carried_out
 
     def answer(self, verb: str, target: str, data: bytes) -> tuple[int, Any]:
@@ -140,12 +150,12 @@ class CutOff(MetadataStores):
         return super().answer(verb, target, data)
 
 
-@pytest.mark.parametrize("cut", range(12))
+@pytest.mark.parametrize("cut", range(14))
 @pytest.mark.parametrize("is_carried_out", [False, True])
 def test_one_that_was_cut_off_at_any_request_is_completed_by_the_next(
     runs: Runs, cut: int, is_carried_out: bool
 ) -> None:
-    stores, whole = CutOff(cut, is_carried_out), MetadataStores(now=lambda: NOW)
+    stores, whole = made_stores(CutOff, cut, is_carried_out), made_stores()
     with vertex.serving(whole) as url:
         mirrored(runs, url)
     with vertex.serving(stores) as url:
@@ -191,12 +201,19 @@ def test_a_refusal_is_one_sentence(
     assert len(stores.calls) <= MAX_CALLS
 
 
+def test_a_run_whose_job_is_not_found_is_mirrored_but_for_that(runs: Runs) -> None:
+    with vertex.serving(stores := MetadataStores()) as url:
+        line = mirrored(runs, url)
+    assert "pipelineJobs/run-2 was not taken: 404 The PipelineJob run-2 does not exist" in line
+    assert len(stores.events) == 6
+
+
 def test_a_service_that_is_busy_once_is_called_again(
     runs: Runs, url: str, stores: MetadataStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metadata_store, "PAUSE_S", 0.0)
-    stores.faults = [("create_node", 503, "before"), ("add_events", 429, "after")]
-    assert mirrored(runs, url) == "notify: mirrored to experiment toys-weekly, in 14 requests"
+    stores.faults = [("add_children", 409, "before"), ("add_events", 429, "after")]
+    assert mirrored(runs, url) == "notify: mirrored to experiment toys-weekly, in 16 requests"
 
 
 def test_a_service_that_hangs_does_not_hold_the_run(
@@ -242,4 +259,4 @@ def test_a_record_that_cannot_be_read_or_a_name_that_is_too_long_is_a_sentence(
     assert line.startswith("notify: not mirrored to experiment toys-weekly: spec: is not JSON")
     line = mirror_run(store, EXPERIMENT, runs.spec, **{**arguments, "run": "r" * 120})
     assert "is longer than 121 characters" in line
-    assert not stores.nodes
+    assert not stores.calls
