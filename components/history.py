@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from quatrain.components import versions
 from quatrain.components.artifacts import json_bytes
 from quatrain.components.errors import ArtifactError
 from quatrain.components.exchange import Overtaken, read_content, replace_content
@@ -77,8 +78,12 @@ def record_run(
     reason: str = "",
     best: Mapping[str, Any] | None = None,
     over: str | None = None,
+    evaluation: str = "",
 ) -> None:
     """Records a run that passed its gate, or that a person promotes; each file is replaced whole.
+
+    The model of a champion is copied first, so that the record names a model which no rule about
+    the artifacts of runs deletes.
 
     Args:
         root: The folder of all runs, local or gs://; if empty, nothing is recorded.
@@ -96,8 +101,11 @@ def record_run(
             compared with beside the champion; None if the champion is the best.
         over: The run in whose place it is to be the champion, empty for none; None for whichever
             has the place.
+        evaluation: The artifact of its evaluate step, the proof of a copied model; if empty, the
+            champion's model stays where it is.
 
     Raises:
+        ArtifactError: The model of a champion is gone or was altered.
         Overtaken: Another run has taken the place meanwhile, and keeps it.
     """
     if not root:
@@ -119,7 +127,37 @@ def record_run(
         if role != "champion":
             write_file(record_uri(root, name, role), json_bytes(record))
             continue
-        _take_place(root, name, {**record, "best": best}, by, reason, over)
+        place = versions.keep_version(root, name, record, evaluation) if evaluation else model
+        _take_place(root, name, {**record, "model": place, "best": best}, by, reason, over)
+
+
+def record_version(
+    root: str,
+    name: str,
+    version: Mapping[str, Any],
+    by: str,
+    reason: str,
+    over: str | None = None,
+) -> None:
+    """Makes a version the champion, of whose run nothing else need be left.
+
+    Args:
+        root: The folder of all runs, local or gs://.
+        name: The name of the model.
+        version: Its manifest.
+        by: Who promotes it.
+        reason: Why.
+        over: The run in whose place; None for whichever has it.
+
+    Raises:
+        ArtifactError: Its model was altered.
+        Overtaken: Another run has taken the place meanwhile, and keeps it.
+    """
+    run = str(version["run"])
+    place = versions.place_of(root, name, run)
+    versions.read_metadata(place, run, str(version["metadata"]))
+    record = {"version": VERSION, **{key: version.get(key) for key in versions.RECORD}}
+    _take_place(root, name, {**record, "model": place, "best": None}, by, reason, over)
 
 
 def _take_place(
@@ -139,6 +177,8 @@ def _take_place(
     moved = _move(champion, run, by, reason)
     file = f"{MOVES}/{moved['at'].replace(':', '')}-{run}"
     write_file(record_uri(root, name, file), json_bytes(moved))
+    if versions.is_version(name, record):
+        versions.require_version(root, name, run)  # whoever deletes versions heeds the move
     try:
         replace_content(uri, json_bytes({**record, "promoted": moved}), former)
     except Overtaken as error:

@@ -40,7 +40,8 @@ resource "google_project_service_identity" "agents" {
 }
 
 # The region of the jobs: training refuses dual-regions and multi-regions. There is no lifecycle_rule:
-# one by age would delete the model in use, which may be older than any other.
+# one by age would delete the model in use, which may be older than any other. One that matches the
+# prefix of the runs' artifacts alone is safe: docs/operations.md#the-copies-of-promoted-models.
 resource "google_storage_bucket" "runs" {
   project                     = var.project
   name                        = coalesce(var.bucket, "${var.project}-quatrain-${var.location}")

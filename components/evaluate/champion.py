@@ -28,6 +28,7 @@ from quatrain.components.quick_run import is_quick
 from quatrain.components.serve.served_model import read_metadata, read_transform
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.storage import mounted
+from quatrain.components.versions import model_of
 from quatrain.trainer.features.transform import Transform
 from quatrain.trainer.uris import by_uri
 
@@ -85,7 +86,7 @@ def find_champion(root: str, spec: ModelSpec, transform: Transform) -> Champion 
         ArtifactError: The champion's record cannot be read.
     """
     record = history.champion_of(root, spec.name) if root else None
-    return None if record is None else _earlier_model(record, spec, transform)
+    return None if record is None else _earlier_model(root, record, spec, transform)
 
 
 def find_best(root: str, spec: ModelSpec, transform: Transform) -> Champion | None:
@@ -101,12 +102,14 @@ def find_best(root: str, spec: ModelSpec, transform: Transform) -> Champion | No
     """
     record = (history.champion_of(root, spec.name) if root else None) or {}
     best = record.get("best")
-    return None if not best else _earlier_model(best, spec, transform)
+    return None if not best else _earlier_model(root, best, spec, transform)
 
 
-def _earlier_model(record: Mapping[str, Any], spec: ModelSpec, transform: Transform) -> Champion:
+def _earlier_model(
+    root: str, record: Mapping[str, Any], spec: ModelSpec, transform: Transform
+) -> Champion:
     """Returns the model of a record, and why it cannot be compared, if it cannot."""
-    folder = str(Path(mounted(str(record.get("model", ""))), "model"))
+    folder = str(Path(mounted(model_of(root, spec.name, record)), "model"))
     why = _why_not_comparable(record, folder, spec, transform)
     metadata = str(record.get("metadata", ""))
     window = record.get("window")
@@ -224,6 +227,7 @@ def _settle(
         roles=history.ROLES if is_promoted else ("previous",),
         best=_best_after(holder, run, metrics) if is_promoted else None,
         over=str(holder["run"]) if holder else "",
+        evaluation=evaluation,
     )
     words = "promoted" if is_promoted else f"held: {decision.why}"
     print(f"evaluate: {words}", flush=True)

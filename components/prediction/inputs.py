@@ -12,6 +12,7 @@ from quatrain.components.preprocess.find_files import list_source
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.table.versions import digest_versions
 from quatrain.components.times import run_time
+from quatrain.components.versions import model_of
 from quatrain.components.wording import counted
 
 PREDICTIONS = "predictions"
@@ -104,4 +105,5 @@ def _champion(root: str, name: str) -> dict[str, str]:
             f"the champion of {name}, run {record['run']}, was recorded by an earlier version of "
             f"Quatrain without its model; train and promote another one"
         )
-    return {key: str(record[key]) for key in ("run", "made", "model", "metadata")}
+    chosen = {key: str(record[key]) for key in ("run", "made", "metadata")}
+    return {**chosen, "model": model_of(root, name, record)}

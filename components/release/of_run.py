@@ -6,6 +6,7 @@ from quatrain.components import history
 from quatrain.components.errors import ArtifactError
 from quatrain.components.folder import read_manifest
 from quatrain.components.release.candidate import Candidate
+from quatrain.components.versions import place_of, read_version
 
 
 def candidate_of(root: str, name: str, run: str, image: str) -> Candidate:
@@ -20,13 +21,7 @@ def candidate_of(root: str, name: str, run: str, image: str) -> Candidate:
     Raises:
         ArtifactError: The run was not measured, or its model is gone, altered or on this machine.
     """
-    record = history.measured_run(root, name, run)
-    if record is None:
-        raise ArtifactError(
-            f"{root}/{name} has no record of a run {run!r} that was measured; `quatrain list "
-            f"{name}` shows those that were"
-        )
-    places = record["artifacts"]
+    places = _places(root, name, run)
     if not str(places["model"]).startswith("gs://"):
         raise ArtifactError(
             f"{places['model']} is on this machine, which Vertex AI cannot read; release a run "
@@ -40,3 +35,16 @@ def candidate_of(root: str, name: str, run: str, image: str) -> Candidate:
             f"another run, whose model was not altered"
         )
     return candidate
+
+
+def _places(root: str, name: str, run: str) -> dict[str, str]:
+    """Returns where the model of a run and its metrics are: in its version, if it was promoted."""
+    if read_version(root, name, run):
+        return dict.fromkeys(("model", "evaluation"), place_of(root, name, run))
+    record = history.measured_run(root, name, run)
+    if record is None:
+        raise ArtifactError(
+            f"{root}/{name} has no record of a run {run!r} that was measured; `quatrain list "
+            f"{name}` shows those that were"
+        )
+    return dict(record["artifacts"])

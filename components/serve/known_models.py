@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from quatrain.components import history
+from quatrain.components import history, versions
 from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
 from quatrain.components.serve.served_model import METADATA
@@ -54,9 +54,13 @@ def check_known(folder: Path, model: str, root: str) -> None:
 def own_evaluations(model: str) -> list[str]:
     """Returns the metrics.json that the run of a model wrote; none if the model was moved.
 
+    The copy of a promoted model has it beside it.
     Tasks have their folders side by side, here and on Vertex AI: the model is in
     `<job>/plan_<id>/model/model`, the metrics are in `<job>/measure_<id>/evaluation/metrics.json`.
     """
+    above = model.rstrip("/").rpartition("/")[0]
+    if exists(f"{above}/{versions.MANIFEST}"):
+        return [f"{above}/metrics.json"]
     job = _job_of(model)
     begin, inside = EVALUATION
     tasks = [task for task in list_folders(job) if task.startswith(begin)] if job else []

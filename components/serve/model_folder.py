@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from quatrain.components import history, versions
 from quatrain.components.errors import ArtifactError
-from quatrain.components.storage import (
-    exists,
-)
+from quatrain.components.storage import exists, is_remote
 from quatrain.trainer.failure import Failure
 
 MODEL_PLACES = ("model", "model/model", "champion/model")
@@ -18,14 +18,14 @@ SHOWN_MODELS = 20
 
 
 def find_model(place: str) -> str:
-    """Returns the folder of a model: the folder itself, or the first of `MODEL_PLACES` in it.
+    """Returns the folder of a model: the folder itself, or the one in a run or of a champion.
 
     Raises:
         ArtifactError: No such folder has metadata.json, which the training job writes last.
     """
     root = place.rstrip("/")
     try:
-        for candidate in (root, *(f"{root}/{inside}" for inside in MODEL_PLACES)):
+        for candidate in _candidates(root):
             if exists(f"{candidate}/metadata.json"):
                 return candidate
     except OSError as error:
@@ -48,6 +48,18 @@ def find_model(place: str) -> str:
             why = f"{folder} has no champion, since no run passed its gate; name a run"
         raise ArtifactError(f"{why}: {names}{more}")
     raise ArtifactError(_why_none(folder))
+
+
+def _candidates(place: str) -> Iterator[str]:
+    """Yields where a model may be, the champion's kept copy before the folder of its run."""
+    yield place
+    *of_run, of_champion = (f"{place}/{inside}" for inside in MODEL_PLACES)
+    yield from of_run
+    root, _, name = (place if is_remote(place) else os.path.abspath(place)).rpartition("/")
+    record = history.champion_of(root, name)
+    if record and (is_remote(place) or versions.is_version(name, record)):
+        yield f"{versions.model_of(root, name, record)}/model"
+    yield of_champion
 
 
 def _why_none(folder: Path) -> str:

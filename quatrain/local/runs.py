@@ -15,6 +15,7 @@ from quatrain.components import history
 from quatrain.components.artifacts import json_bytes, write_json
 from quatrain.components.errors import QuatrainError
 from quatrain.components.specification.schema import ModelSpec
+from quatrain.components.versions import VERSIONS
 from quatrain.pipelines.compiled import Compiled
 from quatrain.trainer.failure import full_disk
 
@@ -252,11 +253,15 @@ def replace_link(link: Path, target: str) -> None:
 def follow_champion(folder: Path) -> None:
     """Points the link `champion` beside the runs of a model to the run that the record names.
 
+    Once the run's folder is gone, the link points to the copy of its model.
     The record decides, and the link follows it, so a call after an interrupted one mends the link.
     """
     record = history.earlier_runs(str(folder.parent), folder.name).get("champion")
-    if record and (folder / str(record["run"])).is_dir():
-        replace_link(folder / CHAMPION, str(record["run"]))
+    run = str(record["run"]) if record else ""
+    for target in (run, f"{VERSIONS}/{run}") if run else ():
+        if (folder / target).is_dir():
+            replace_link(folder / CHAMPION, target)
+            return
 
 
 def _check_link(link: Path) -> None:

@@ -153,6 +153,7 @@ class Storage:
         self.buckets: dict[str, Bucket] = {}
         self.requests: list[str] = []
         self.url = ""
+        self.rewrite_bytes = 0  # the most that one call of objects.rewrite copies; 0 for all
         self._faults: list[_Fault] = []
         self._forbidden: list[re.Pattern[str]] = []
         self._losses: dict[str, Callable[[], None]] = {}
@@ -291,8 +292,17 @@ class Storage:
             self.object(bucket, name, query)
             del self.buckets[bucket].objects[name]
 
+    def rewritten(self, source: Object, query: dict[str, str]) -> dict[str, Any]:
+        """JSON/objects/rewrite: how far a copy is after a call, and the token of the next one."""
+        size = len(source.data)
+        so_far = min(size, int(query.get("rewriteToken", 0)) + (self.rewrite_bytes or size))
+        progress = {"totalBytesRewritten": str(so_far), "objectSize": str(size)}
+        if so_far < size:
+            return {**progress, "done": False, "rewriteToken": str(so_far)}
+        return {**progress, "done": True}
+
     def copy(self, source: Object, bucket: str, name: str, query: dict[str, str]) -> Object:
-        """JSON/objects/rewrite, in one call."""
+        """JSON/objects/copy, and the last call of JSON/objects/rewrite."""
         return self._write(
             bucket, name, source.data, query, source.content_type, {"metadata": source.metadata}
         )
@@ -492,11 +502,13 @@ class _Handler(BaseHTTPRequestHandler):
             case "GET", [bucket, "o"]:
                 self._json(self.storage.list_objects(bucket, query))
             case "POST", [a, "o", b, "rewriteTo" | "copyTo" as how, "b", c, "o", d]:
-                created = self.storage.copy(self.storage.object(a, b, {}), c, d, query)
-                resource = created.resource()
-                size = resource["size"]
-                completed = {"done": True, "totalBytesRewritten": size, "objectSize": size}
-                self._json({**completed, "resource": resource} if how == "rewriteTo" else resource)
+                source = self.storage.object(a, b, {})
+                progress = self.storage.rewritten(source, query)
+                if how == "rewriteTo" and not progress["done"]:
+                    self._json(progress)
+                    return
+                resource = self.storage.copy(source, c, d, query).resource()
+                self._json({**progress, "resource": resource} if how == "rewriteTo" else resource)
             case "POST", [bucket, "o", source, "moveTo", "o", target]:
                 self._json(self.storage.move(bucket, source, target, query).resource())
             case "PATCH", [bucket, "o", name]:

@@ -178,17 +178,32 @@ def test_a_step_ends_in_a_sentence_about_what_it_cannot_read(
     assert (uri if fault == FORBIDDEN else folder) in line[0]
 
 
-def test_a_champion_in_a_forbidden_bucket_is_named(vertex: Machine, first: Driver) -> None:
+@pytest.mark.parametrize("kind", ["version", "model of an old record"])
+def test_a_champion_in_a_forbidden_bucket_is_named(
+    vertex: Machine, first: Driver, kind: str
+) -> None:
+    """The copy of a champion, or the model of a run that a record without a copy names."""
     vertex.storage.add_bucket("closed", forbidden=True)
     record = json.loads(vertex.storage.get(f"{table.ROOT}/toys/statistics/champion.json"))
-    root = f"gs://{BUCKET}/faults/champion"
+    version = f"versions/{record['run']}"
+    assert record["model"] == f"{table.ROOT}/toys/{version}"
+    root, rule, uri = f"gs://{BUCKET}/faults/old", "(?!)", "gs://closed/toys/model/model"
+    if kind == "version":
+        root = f"gs://{BUCKET}/faults/version"
+        uri = f"{root}/toys/{version}/model"
+        rule = re.escape(uri.removeprefix(f"gs://{BUCKET}/"))
+        for name, data in vertex.objects(f"{table.ROOT}/toys/{version}").items():
+            vertex.storage.put(f"{root}/toys/{version}/{name}", data)
+    else:
+        record["model"] = "gs://closed/toys/model"
     for role in ("previous", "champion"):
-        data = json.dumps({**record, "model": "gs://closed/toys/model"}).encode()
+        data = json.dumps(record).encode()
         vertex.storage.put(f"{root}/toys/statistics/{role}.json", data)
-    attempt = first.again("measure", parameters={"root": root})
+    with vertex.storage.forbid(rule):
+        attempt = first.again("measure", parameters={"root": root})
     assert attempt.code and "Traceback" not in attempt.log, attempt.log[-3000:]
     line = re.search(r"^error: .*", attempt.log, re.MULTILINE)
-    assert line and "gs://closed/toys/model/model may not be used by this account" in line[0]
+    assert line and uri in line[0] and "may not be " in line[0]
 
 
 @contextmanager

@@ -41,13 +41,15 @@ MOST_CALLS = {
     "plan": 10,
     "custom-training-job-2": 50,
     "measure": 59,
-    "gate": 22,
+    "gate": 50,
 }
 """The requests of a step, as each takes 50 to 100 ms at Google. Those of the training allow for a
 further checkpoint, which is due after a minute, and those of package and measure for the records of
 the proof and of the answers, which the next run takes. The raw rows of the opponent cost preprocess
 one more, and measure eight: the rows themselves, and the record of the opponent's answers. One of
-measure writes lineage.json, and two look for predictions that were kept."""
+measure writes lineage.json, and two look for predictions that were kept. The gate copies a model
+that it promotes: a call for each of its nine files, three for each of the proof's, one for each of
+five folders, and five to look for an earlier copy and to complete this one."""
 EQUAL = re.compile(r"parquet$|tar.gz$|variables|golden.json|transform.json|drift.json")
 """Files without a time, a name that TensorFlow draws, or a digest of such a file."""
 

@@ -25,6 +25,7 @@ from quatrain.components.serve.online.counters import Counters
 from quatrain.components.serve.online.version import Slot, Version, load_version
 from quatrain.components.serve.served_model import METADATA
 from quatrain.components.storage import exists, is_remote
+from quatrain.components.versions import model_of
 from quatrain.components.wording import first_line
 
 LONGEST_PAUSE_S = 60.0
@@ -110,7 +111,8 @@ class FollowedChampion:
             raise ArtifactError(
                 f"{self.runs} has no champion, since no run passed its gate; name a run"
             )
-        run, metadata, model = (str(record.get(k) or "") for k in ("run", "metadata", "model"))
+        run, metadata = (str(record.get(key) or "") for key in ("run", "metadata"))
+        model = model_of(*self._place, record)
         if not (metadata and model):
             raise ArtifactError(
                 f"{history.record_uri(*self._place, 'champion')} does not say which model run "
