@@ -17,7 +17,7 @@ import pytest
 
 from tests.vertex import table
 from tests.vertex.driver import Driver
-from tests.vertex.machine import BUCKET, Machine
+from tests.vertex.machine import BUCKET, Machine, end
 
 JOB = "custom-training-job-2"
 ABSENT, FORBIDDEN, CUT, ALTERED = "absent", "forbidden", "cut short", "altered"
@@ -144,7 +144,7 @@ def served(
     try:
         return server.wait(timeout=120), log.read_text()
     finally:
-        server.kill()
+        end(server)
 
 
 def changed_job(first: Driver, name: str, folder: str, out: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tests.emulators import tls
 from tests.emulators.serving import Serving
 from tests.vertex import table
 from tests.vertex.driver import KILLED, Driver, TaskFailed, document
-from tests.vertex.machine import Machine
+from tests.vertex.machine import Machine, end
 
 ROOT = table.ROOT.replace("/root", "/released")
 RELEASE = {"release": {"endpoint": "toys", "golden_answers": 2}}
@@ -99,8 +99,7 @@ def project(vertex: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         machine = dataclasses.replace(vertex, environment={**vertex.environment, **leading})
         yield Project(machine, serving, folder)
     for server in servers:
-        server.kill()
-        server.wait()
+        end(server)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from quatrain.components.storage import mounted
 from quatrain.trainer.failure import LOST
 from tests.vertex import table
 from tests.vertex.driver import KILLED, Driver, document
-from tests.vertex.machine import Machine
+from tests.vertex.machine import Machine, end
 
 STEPS = ("find-files", "preprocess", "compare", "package", "plan", "custom-training-job-2")
 EVALUATED = ("measure", "gate")
@@ -213,8 +213,7 @@ def test_the_model_answers_from_its_bucket(vertex: Machine, first: Driver, tmp_p
         body = json.dumps({"instances": instances}).encode()
         answer = ask(f"http://127.0.0.1:{port}/predict", body, log)
     finally:
-        server.kill()
-        server.wait()
+        end(server)
     assert answer["predictions"][0]["predicted_class"] == "true"
 
 

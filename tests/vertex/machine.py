@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +80,19 @@ def process_1(container: subprocess.Popen[bytes]) -> int:
     """Returns the id, out here, of a container's process 1."""
     children = Path(f"/proc/{container.pid}/task/{container.pid}/children")
     return int(children.read_text().split()[0])
+
+
+def end(container: subprocess.Popen[bytes]) -> None:
+    """Kills a container that may be running, and waits for it.
+
+    Its process 1 is killed first: one that has stopped being root has also lost the signal that
+    the kernel sends it when its parent dies (prctl(2), PR_SET_PDEATHSIG).
+    """
+    if container.poll() is None:
+        with suppress(IndexError, ProcessLookupError, FileNotFoundError):
+            os.kill(process_1(container), signal.SIGKILL)
+        container.kill()
+    container.wait()
 
 
 @contextmanager
