@@ -176,6 +176,32 @@ def check_buckets(
         raise BucketError("\n".join(map(str, problems)))
 
 
+def check_same_region(uri: str, location: str, project: str = "", client: Any = None) -> None:
+    """Checks that a model's bucket is in the region that the model is copied to.
+
+    A folder of this machine is in none.
+
+    Raises:
+        BucketError: It is elsewhere, or where it is cannot be found out.
+    """
+    problems = []
+    for name, place in _places([uri], location, project, client, TIMEOUT_S):
+        if isinstance(place, Problem):
+            problems.append(place)
+        elif place.location != location:
+            sentence = (
+                f"bucket gs://{name} is in {place}, and the copy would be in {location}: a model "
+                f"holds values of your rows, which are taken to no other region; name settings of "
+                f"{place.location}, or look where the bucket is:"
+            )
+            problems.append(Problem(name, sentence, _DESCRIBE.format(name=name)))
+    if problems:
+        raise BucketError("\n".join(map(str, problems)))
+
+
+_DESCRIBE = "gcloud storage buckets describe gs://{name} --format='value(location,location_type)'"
+
+
 def source_warnings(
     uris: Iterable[str], location: str, project: str = "", client: Any = None
 ) -> list[str]:
@@ -272,7 +298,7 @@ def _look_up(
             name,
             f"the region of bucket gs://{name} could not be looked up within {timeout_s:g} s: "
             f"{first_line(error)}; try again later:",
-            f"gcloud storage buckets describe gs://{name} --format='value(location,location_type)'",
+            _DESCRIBE.format(name=name),
             unanswered=True,
         )
     return Place(str(bucket.location).lower(), str(bucket.location_type), _lock(bucket))

@@ -110,25 +110,41 @@ def record_run(
     """
     if not root:
         return
-    manifest = read_manifest(examples, "manifest.json", "preprocess")
-    statistics = _statistics_of(examples, manifest)
-    window = manifest.get("window")  # the days that the run has read
-    record = {
-        "version": VERSION,
-        "run": run,
-        "made": created,
-        "model": model,
-        "metadata": metadata,
-        "split": dict(split or {}),
-        "window": dict(window) if window else None,
-        "statistics": {key: statistics[key] for key in ("version", "kept")},
-    }
+    record = run_record(run, created, examples, model, split or {}, metadata)
     for role in roles:
         if role != "champion":
             write_file(record_uri(root, name, role), json_bytes(record))
             continue
         place = versions.keep_version(root, name, record, evaluation) if evaluation else model
         _take_place(root, name, {**record, "model": place, "best": best}, by, reason, over)
+
+
+def run_record(
+    run: str,
+    created: str,
+    examples: Path | str,
+    model: str,
+    split: Mapping[str, Any],
+    metadata: str,
+) -> dict[str, Any]:
+    """Returns what is recorded of a run; the arguments are those of `record_run`.
+
+    Raises:
+        ArtifactError: Its examples are not complete.
+    """
+    manifest = read_manifest(examples, "manifest.json", "preprocess")
+    statistics = _statistics_of(examples, manifest)
+    window = manifest.get("window")  # the days that the run has read
+    return {
+        "version": VERSION,
+        "run": run,
+        "made": created,
+        "model": model,
+        "metadata": metadata,
+        "split": dict(split),
+        "window": dict(window) if window else None,
+        "statistics": {key: statistics[key] for key in ("version", "kept")},
+    }
 
 
 def record_version(

@@ -9,9 +9,7 @@ import click
 from quatrain.cli import completion
 from quatrain.cli.options import JSON, NOTIFY, ROOT, with_options
 
-REASON = click.option(
-    "--reason", required=True, metavar="TEXT", help="Say why; it is recorded with your name."
-)
+WHY: Any = {"metavar": "TEXT", "help": "Say why; it is recorded with your name."}
 
 
 @click.command()
@@ -36,29 +34,42 @@ def models(name: str, root: str, cloud: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run", metavar="RUN", shell_complete=completion.runs)
-@REASON
+@click.option("--reason", default="", **WHY)
+@click.option("--to", default="", metavar="FILE", help="Copy it to the root of this cloud.yaml.")
 @with_options(*ROOT)
 @NOTIFY
 @JSON
-def promote(run: str, reason: str, root: str, cloud: str, notify: str, as_json: bool) -> None:
+def promote(
+    run: str, reason: str, to: str, root: str, cloud: str, notify: str, as_json: bool
+) -> None:
     """Make the model of a measured RUN the champion, whatever its gate decided.
 
     RUN is a folder, gs://ROOT/NAME/RUN, or an id below the root: a part of it, NAME/ID or latest.
-    The model must be where its run left it, with the digest that was measured.
+    The model must have the digest that was measured. With --to, it is copied with its proof to
+    another project, where it becomes the champion; one that was promoted needs no --reason then.
 
     \b
     Example:
       quatrain promote flights/latest --reason "new label, not comparable"
+      quatrain promote flights/champion --cloud dev.yaml --to prod.yaml
     """  # noqa: D301
     from quatrain.face.champions import promote
 
-    _print(promote(run, reason, root=root, cloud=cloud, notify=notify), as_json)
+    if not reason and not to:
+        raise click.UsageError(f"no reason for run {run}; add --reason TEXT, which says why")
+    _print(promote(run, reason, to=to, root=root, cloud=cloud, notify=notify), as_json)
+    if to:
+        click.echo(
+            f"no image was copied: `quatrain deploy SPEC --cloud {to}` serves it in the image that "
+            f"{to} names",
+            err=True,
+        )
 
 
 @click.command()
 @click.argument("name", metavar="NAME", shell_complete=completion.models)
 @click.option("--to", default="", metavar="ID", help="The run to go back to. [default: the last]")
-@REASON
+@click.option("--reason", required=True, **WHY)
 @with_options(*ROOT)
 @NOTIFY
 @JSON

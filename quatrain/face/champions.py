@@ -11,8 +11,10 @@ from typing import Any
 
 from quatrain.calls import public
 from quatrain.components import history
+from quatrain.components.buckets import check_buckets, check_same_region
 from quatrain.components.errors import QuatrainError
 from quatrain.components.evaluate import ledger
+from quatrain.components.evaluate.transfer import transfer_run
 from quatrain.components.notify.notice import PROMOTED, ROLLED_BACK, of_move
 from quatrain.components.notify.sending import check_webhook, send
 from quatrain.components.storage import is_remote
@@ -23,23 +25,29 @@ from quatrain.results.listing import Root, RunsNotFound, list_models, open_root
 from quatrain.results.records import read_record
 from quatrain.results.run_files import files_of_run
 from quatrain.results.summary import RunSummary
-from quatrain.vertex.cloud_file import load_cloud
+from quatrain.vertex.cloud_file import Cloud, load_cloud
 
 
 @public
 def promote(
     run: str | os.PathLike[str],
-    reason: str,
+    reason: str = "",
     *,
+    to: str | os.PathLike[str] = "",
     root: str | os.PathLike[str] = "",
     cloud: str | os.PathLike[str] = "",
     notify: str = "",
 ) -> dict[str, Any]:
     """Makes the model of a measured run the champion, whatever its gate decided.
 
+    With `to`, it is copied with its proof to the root of other cloud settings, and made the
+    champion there.
+
     Args:
         run: The run: its folder, gs://ROOT/NAME/RUN, or an id below the root.
-        reason: Why; it is recorded with the name of the user.
+        reason: Why; it is recorded with the name of the user. A run that was promoted before needs
+            none to be copied.
+        to: The cloud settings of the root that gets it, whose `notify` then hears of it.
         root: The folder of all runs, a path or a gs:// uri; if empty, that of the cloud settings,
             or `runs`.
         cloud: A file of cloud settings, whose `notify` hears of it.
@@ -49,16 +57,20 @@ def promote(
         The move: `run`, the run `before` it, `at`, `by` and `reason`.
 
     Raises:
-        QuatrainError: There is no such run, it was not measured, or its artifacts are gone.
+        QuatrainError: There is no such run, it was not measured, or its artifacts are gone; or it
+            cannot be copied.
     """
-    addresses = _addresses(os.fspath(cloud), notify)
+    addresses = _addresses(os.fspath(to or cloud), notify)
     where = open_root(os.fspath(root), os.fspath(cloud), check=False)
     place = files_of_run(find_place(os.fspath(run), where)).place.rstrip("/")
     if not is_remote(place):
         place = str(Path(place).resolve())
     of_model, _, id_ = place.rpartition("/")
     of_all, _, name = of_model.rpartition("/")
-    move = _move(of_all, name, id_, reason)
+    if to:
+        move = _transfer(of_all, name, id_, load_cloud(os.fspath(to), allow_tag=True), reason)
+    else:
+        move = _move(of_all, name, id_, reason)
     _send(name, move, PROMOTED, addresses)
     return move
 
@@ -174,6 +186,18 @@ def _move(root: str, name: str, run: str, reason: str, over: str | None = None) 
     if not is_remote(root):
         follow_champion(Path(root, name))
     return move
+
+
+def _transfer(root: str, name: str, run: str, cloud: Cloud, reason: str) -> dict[str, Any]:
+    target = cloud.root.rstrip("/")
+    if target == root:
+        raise QuatrainError(
+            f"run {run} is in {root} already; name the settings of another root by --to, or "
+            f"promote it without --to"
+        )
+    check_buckets([target], cloud.location, cloud.project)
+    check_same_region(root, cloud.location)
+    return transfer_run(root, name, run, target, _user(), reason.strip())
 
 
 def _addresses(cloud: str, notify: str) -> dict[str, str]:

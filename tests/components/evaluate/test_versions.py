@@ -17,8 +17,6 @@ from quatrain.components.artifacts import sha256_of
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate.champion import find_champion, settle
 from quatrain.components.evaluate.ledger import promote_run
-from quatrain.components.evaluate.run import evaluate_model
-from quatrain.components.evaluate.this_run import ThisRun
 from quatrain.components.exchange import Overtaken
 from quatrain.components.folder import Folder
 from quatrain.components.prediction import inputs
@@ -31,31 +29,13 @@ from quatrain.components.storage import list_names, read_file, remove_folder, wr
 from quatrain.local.runs import follow_champion
 from quatrain.terminal.printouts import gate_warning
 from tests.components.handmade import (
-    export_model,
-    make_rows,
     make_spec,
     make_transform,
-    write_examples,
 )
 from tests.emulators import storage as emulator
 
 NAME = "hand-made"
 PROOF = {"metrics.json", "lineage.json", "report.html"}
-
-
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two runs leave: run-2 is a little worse than run-1."""
-    folder = tmp_path_factory.mktemp("artifacts")
-    spec = make_spec()
-    rows = {"train": make_rows(300), "test": make_rows(400, seed=1)}
-    for number, shift in ((1, 0.0), (2, 0.2)):
-        run = folder / f"run-{number}"
-        examples = write_examples(run / "examples", rows, spec=spec)
-        model = export_model(run / "model/model", shift=shift).parent
-        this_run = ThisRun(run.name, f"2026-12-0{number}T06:00:00+00:00")
-        evaluate_model(spec, examples, model, run / "evaluation", this_run=this_run)
-    return folder
 
 
 @dataclass(frozen=True)
