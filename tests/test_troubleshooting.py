@@ -48,7 +48,7 @@ UNLISTED = {
 }
 """Errors that need no entry of their own, and why."""
 IN_A_JOB = re.compile(
-    r"/(?:cluster|golden|job|epochs|storage|task|training_job|served_model|input_file|input_rows|output_files|transform|best_trial|shard_folder|serve/predict)\.py"
+    r"/(?:cluster|golden|job|epochs|storage|task|training_job|served_model|input_file|input_rows|load_job|output_files|table_output|transform|best_trial|shard_folder|serve/predict)\.py"
 )
 """Modules whose errors are about a job that someone has written by hand, about options, or bugs."""
 

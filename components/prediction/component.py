@@ -98,7 +98,8 @@ def predict(
         at: The day of the job, on which a window of the source ends.
         digest: The digest of the files that the job found when it began.
         champion: The champion that it found, as JSON text.
-        keep: Columns of the input to copy to the left of the answers; by default the row's keys.
+        keep: Columns of the input to copy to the left of the answers; by default those of the spec,
+            or else the row's keys.
         image: The image that this step runs in, as do its workers on other machines.
         gcp_resources: Links to the job of Dataflow, if there is one.
 

@@ -14,6 +14,7 @@ from quatrain.components.preprocess.find_files import list_source
 from quatrain.components.serve.batch.choice import EngineChoice, Shards
 from quatrain.components.serve.batch.run import predict_table
 from quatrain.components.specification.parameter import read_parameter
+from quatrain.components.specification.predict import Predict
 from quatrain.components.wording import counted
 
 REJECTED = "rejected"
@@ -39,7 +40,8 @@ def predict(
 
     The partition is `<root>/<name>/predictions/day=<at>`. It counts once its manifest.json, the
     last file, is there. Repeating a day replaces it as a whole; the same files and the same
-    champion give the same bytes.
+    champion give the same bytes. If the spec names a table of BigQuery, its partition of the day
+    gets the same rows before the manifest is written.
 
     Args:
         spec: The model spec as it travels: JSON text, or the uri of a file with its digest.
@@ -51,28 +53,30 @@ def predict(
         digest: The digest of the files that the job found when it began.
         champion: The champion that it found, as JSON text.
         keep: Columns of the input to copy, as text, to the left of the answers; if there are none,
-            the columns that identify a row, by which the labels find their answers later.
+            those of the spec, or else the columns that identify a row, by which the labels find
+            their answers later.
         runner_options: Beam's options for the runner.
         image: The image of this step, as of its workers on other machines.
         gcp_resources: The file through which the page of Vertex AI links to a Dataflow job.
 
     Raises:
-        SourceError: A file cannot be read, lacks a column, or changed since the job began.
+        SourceError: A file cannot be read, lacks a column, or changed since the job began; or the
+            table cannot be written.
         DataError: More rows than `clean.max_rejected` cannot be read; no partition is left.
         ArtifactError: The champion's model is gone, incomplete or altered.
         RunnerError: The engine is refused, has a wrong option, or failed.
     """
     model, chosen = read_parameter(spec), json.loads(champion)
     files, _ = list_source(model, at, digest, project)
-    out = partition_of(root, model.name, at)
+    out, wanted = partition_of(root, model.name, at), model.predict or Predict()
     options = dict(runner_options or {})
     if runner == LOCAL and not options:
         write_resources(gcp_resources)
     manifest = predict_table(
         f"{chosen['model']}/model",
         [path for path, _ in files.listing],
-        Shards(out, f"{out}/{REJECTED}"),
-        keep=keep or model.row_keys,
+        Shards(out, f"{out}/{REJECTED}", table=wanted.partition(at)),
+        keep=keep or wanted.keep or model.row_keys,
         root=root,
         engine=EngineChoice(runner, options),
         project=project,
@@ -89,5 +93,6 @@ def predict(
     )
     rows = manifest["rows"]
     answered = counted(rows["answered"], "row")
-    print(f"predict: {answered} to {out}, {rows['rejected']:,} rejected", flush=True)
+    places = " and ".join(filter(None, (out, wanted.partition(at))))
+    print(f"predict: {answered} to {places}, {rows['rejected']:,} rejected", flush=True)
     return out

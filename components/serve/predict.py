@@ -1,9 +1,9 @@
-"""Batch prediction: raw rows through the serving signature, into one file in order, or shards."""
+"""Batch prediction: raw rows through the serving signature, into a file in order, or shards."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -38,7 +38,7 @@ class Predictions:
     """The outcome of a batch prediction.
 
     Attributes:
-        path: The file of predictions, or the folder of their shards.
+        path: The file of predictions, the folder of their shards, or the table that has them.
         rows: The number of predictions.
         columns: The columns of the file or the shards.
         rejected: The number of rows that could not be read.
@@ -76,11 +76,12 @@ def predict(
             must have the model's inputs; any other column is ignored.
         output: The file to write, CSV or Parquet by its suffix; a file of this name is replaced as
             a whole once the last row is predicted. Or, by a name without a suffix, the folder of
-            the shards, whose earlier predictions are removed first. By default, the predictions of
-            one file go to the current folder, as rows.predictions.csv for rows.csv.
+            the shards, whose earlier predictions are removed first. Or a table of BigQuery, or its
+            partition, by its bq:// uri; it is replaced as a whole by one load job. By default, the
+            predictions of one file go to the current folder, as rows.predictions.csv for rows.csv.
         keep: Columns of the input to copy, as text, to the left of the answers.
         rejected: A file for the rows that cannot be read, of the same kinds as `output`, or a
-            folder if `output` is one; by default such a row is an error.
+            folder if `output` is one or a table; by default such a row is an error.
         root: The folder of all runs, local or gs://, in which a record must name the model.
         trust: Whether to load a model that no record names. An incomplete or altered one is refused
             all the same.
@@ -94,6 +95,10 @@ def predict(
         RunnerError: The engine is refused, has a wrong option, or failed.
     """
     sources = [str(source)] if isinstance(source, Path | str) else [*map(str, source)]
+    if output is not None and is_table(str(output)):
+        return _predict_into_table(
+            model, sources, str(output), rejected, keep, root, trust, form, engine
+        )
     if is_folder(output):
         return _predict_table(model, sources, output, rejected, keep, root, trust, form, engine)
     _check_one_file(sources, output, form, engine)
@@ -138,6 +143,35 @@ def _check_one_file(
         )
 
 
+def _predict_into_table(
+    model: Path | str,
+    sources: Sequence[str],
+    table: str,
+    rejected: Path | str | None,
+    keep: Sequence[str],
+    root: Path | str,
+    trust: bool,
+    form: str,
+    engine: EngineChoice,
+) -> Predictions:
+    """Predicts the rows of files or tables into a table of BigQuery."""
+    from quatrain.components.serve.batch.table_output import check_form, temporary_shards
+    from quatrain.components.table.load_job import check_table_uri
+
+    check_table_uri(table)
+    check_form(form, table)
+    if rejected is not None and not is_folder(rejected):
+        raise SourceError(
+            f"{rejected}: beside a table, the rejected rows go to a folder of shards; name it "
+            f"without a suffix"
+        )
+    with temporary_shards(engine, table) as place:
+        done = _predict_table(
+            model, sources, place, rejected, keep, root, trust, form, engine, table
+        )
+    return replace(done, path=table)
+
+
 def _predict_table(
     model: Path | str,
     sources: Sequence[str],
@@ -148,12 +182,13 @@ def _predict_table(
     trust: bool,
     form: str,
     engine: EngineChoice,
+    table: str = "",
 ) -> Predictions:
-    """Predicts the rows of a table into a folder of shards."""
+    """Predicts the rows of a table into a folder of shards, and from there into another table."""
     from quatrain.components.serve.batch.run import predict_table
 
     aside = None if rejected is None else str(rejected).rstrip("/")
-    shards = Shards(str(output).rstrip("/"), aside, form or "parquet")
+    shards = Shards(str(output).rstrip("/"), aside, form or "parquet", table)
     place = find_model(str(model))
     options = {key: str(engine.options.get(key, "")) for key in ("project", "region")}
     manifest = predict_table(

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from quatrain.components.specification.columns import ColumnEntry
+from quatrain.components.specification.predict import Predict
 from quatrain.components.specification.release import Release
 from quatrain.components.specification.search_space import read_search, write_search
 from quatrain.components.specification.section import Section, as_list, spell_bools
@@ -308,6 +309,7 @@ class ModelSpec(Section):
     drift: Drift = Drift()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    predict: Predict | None = None
     release: Release | None = None
 
     @cached_property
@@ -355,7 +357,8 @@ class ModelSpec(Section):
         """
         document = self.as_document()
         del document["drift"], document["train"]
-        document.pop("release", None)
+        for section in ("predict", "release"):
+            document.pop(section, None)
         slices = {"slices": self.evaluate.slices}
         return ModelSpec.model_validate({**document, "evaluate": slices})
 

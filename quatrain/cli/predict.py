@@ -38,7 +38,7 @@ STDIN = "-"
     "-o",
     "--output",
     metavar="OUT",
-    help="Where to: a .csv, a .parquet or a folder of shards.",
+    help="A .csv, a .parquet, a folder or a bq:// table.",
 )
 @click.option("--keep", multiple=True, metavar="COLUMN", help="Copy this column. Repeatable.")
 @click.option("--rejected", metavar="FILE", help="Write unreadable rows here; DIR for shards.")
@@ -94,12 +94,8 @@ def predict(
     from quatrain.terminal.printouts import gate_warning
 
     if Path(model).suffix in (".yaml", ".yml") and not Path(model).is_dir():
-        unused: dict[str, Any] = {
-            "an INPUT": inputs,
-            "--row": row_texts,
-            "-o": output,
-            "--format": form,
-        }
+        overrides = (*overrides, *_table_override(model, output))
+        unused: dict[str, Any] = {"an INPUT": inputs, "--row": row_texts, "--format": form}
         unused |= {"--rejected": options["rejected"], "--workers": workers}
         if wrong := [name for name, value in unused.items() if value]:
             raise click.UsageError(
@@ -137,6 +133,20 @@ def predict(
     click.echo(f"{counted(result.rows, 'row')} to {result.path}: {written}{rest}")
 
 
+def _table_override(spec: str, output: str | None) -> list[str]:
+    """Returns the setting of a spec that `-o` stands for.
+
+    Raises:
+        click.UsageError: It names no table.
+    """
+    if output and not output.startswith("bq://"):
+        raise click.UsageError(
+            f"-o {output}: {spec} is a spec, whose window goes to a partition below --root; leave "
+            f"out -o, or name a bq:// table that gets the rows, too"
+        )
+    return [f"predict.table={output}"] if output else []
+
+
 def _predict_spec(
     spec: str,
     runner: str,
@@ -157,12 +167,13 @@ def _predict_spec(
         **{name: options[name] for name in taken},
     )
     manifest = read_manifest(partition, "manifest.json", "predict")
-    rows = manifest["rows"]
+    rows, table = manifest["rows"], manifest.get("table")
     if as_json:
         click.echo(json_text({"path": partition, **manifest}))
         return
     click.echo(
-        f"{counted(rows['answered'], 'row')} to {partition}: "
+        f"{counted(rows['answered'], 'row')} to {partition}"
+        f"{' and ' + table['uri'] if table else ''}: "
         f"{columns_in_short(manifest['columns'])}; {rows['rejected']:,} rejected; by the champion "
         f"of run {manifest['champion']['run']}"
     )

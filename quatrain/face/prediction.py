@@ -41,7 +41,8 @@ def predict_spec(
         pipeline: A compiled file to run instead of compiling one.
         trust: Whether to run a `pipeline` that compile would not write: it is a program.
         at: The end of source.window, if not now, such as 2013-07-01; it names the partition.
-        keep: Columns to copy to the left of the answers; by default those of the split's keys.
+        keep: Columns to copy to the left of the answers; by default those of the spec, or else of
+            the split's keys.
 
     Raises:
         StepFailed: A step failed; nothing after it ran.
@@ -52,7 +53,8 @@ def predict_spec(
     engine.check_here(runner)
     place = local_path(root)
     model_spec = read_spec(spec, overrides).spec
-    for uri in model_spec.source.uri:
+    tables = (model_spec.predict.table,) if model_spec.predict else ()
+    for uri in filter(None, (*model_spec.source.uri, *tables)):
         check_login(uri)
     if at:
         run_time(at)  # a wrong time is an error before anything is started

@@ -365,8 +365,8 @@ def predict_window(
         runner: Where Beam runs.
         runner_options: Beam's options for the runner.
         at: The time of the prediction, at which a window of the source ends; if empty, now.
-        keep: Columns of the input to copy to the left of the answers; by default those of the
-            split's keys.
+        keep: Columns of the input to copy to the left of the answers; by default those of the spec,
+            or else of the split's keys.
         stream: Receives the progress; by default `progress_stream()`.
         trust: Whether to run a file that `quatrain compile` would not write.
         copied: Called once the folder has a copy of the file.

@@ -1,6 +1,6 @@
-"""A small, strict BigQuery: tables over REST and read sessions over gRPC, for Google's own clients.
+"""A small, strict BigQuery: tables and load jobs over REST, and read sessions over gRPC.
 
-It refuses what Google refuses. RPC below is short for
+It is for Google's own clients. It refuses what Google refuses. RPC below is short for
 https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1.
 """
 
@@ -9,22 +9,26 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import grpc
 import pyarrow as pa
 from google.cloud.bigquery_storage_v1 import types
+
+from tests.emulators.bigquery_jobs import Dataset, Failed, LoadJobs, clock_ms
 
 BATCH_ROWS = 3
 MAX_STREAMS = 1000
 TYPES = {
     pa.int64(): "INTEGER",
     pa.float64(): "FLOAT",
+    pa.float32(): "FLOAT",
     pa.string(): "STRING",
     pa.bool_(): "BOOLEAN",
     pa.date32(): "DATE",
@@ -38,12 +42,15 @@ TYPES = {
 
 @dataclass
 class Table:
-    """A table: its rows, when they changed, and how they are cut into streams."""
+    """A table: its rows and when they changed, and how it is partitioned and sorted."""
 
     rows: pa.Table
     modified_ms: int = 1_700_000_000_000
     kind: str = "TABLE"
     forbidden: bool = False
+    time_partitioning: dict[str, Any] | None = None
+    clustering: list[str] = field(default_factory=list)
+    partitions: dict[str, pa.Table] = field(default_factory=dict)
 
 
 @dataclass
@@ -51,13 +58,18 @@ class BigQuery:
     """The state behind the servers."""
 
     tables: dict[str, Table] = field(default_factory=dict)
+    datasets: dict[str, Dataset] = field(default_factory=dict)
     sessions: list[types.CreateReadSessionRequest] = field(default_factory=list)
     reads: list[tuple[str, int]] = field(default_factory=list)
     breaks: int = 0
     on_read: Callable[[], None] = lambda: None
     url: str = ""
     address: str = ""
+    now_ms: Callable[[], int] = clock_ms
     _streams: dict[str, pa.Table] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.loads = LoadJobs(self)
 
     def create(
         self, request: types.CreateReadSessionRequest, context: grpc.ServicerContext
@@ -126,6 +138,10 @@ class BigQuery:
         if table.forbidden:
             return 403, _error(403, "accessDenied", f"Access Denied: Table {name}")
         project, dataset, last = name.split("/")[1::2]
+        partitioning = (
+            {"timePartitioning": table.time_partitioning} if table.time_partitioning else {}
+        )
+        clustering = {"clustering": {"fields": table.clustering}} if table.clustering else {}
         fields = [
             {
                 "name": f.name,
@@ -142,7 +158,19 @@ class BigQuery:
             "numRows": str(table.rows.num_rows),
             "lastModifiedTime": str(table.modified_ms),
             "type": table.kind,
+            **partitioning,
+            **clustering,
         }
+
+    def dataset(self, project: str, name: str) -> tuple[int, dict[str, Any]]:
+        """https://cloud.google.com/bigquery/docs/reference/rest/v2/datasets#resource."""
+        dataset = self.datasets.get(f"{project}.{name}")
+        if "bigquery.datasets.get" in self.loads.denied:
+            return 403, _error(403, "accessDenied", f"Access Denied: Dataset {project}:{name}")
+        if dataset is None:
+            return 404, _error(404, "notFound", f"Not found: Dataset {project}:{name}")
+        reference = {"projectId": project, "datasetId": name}
+        return 200, {"datasetReference": reference, "location": dataset.location}
 
 
 def _schema(rows: pa.Table) -> types.ArrowSchema:
@@ -168,19 +196,64 @@ class _Handler(BaseHTTPRequestHandler):
     bigquery: BigQuery
 
     def do_GET(self) -> None:
-        path = self.path.partition("?")[0].removeprefix("/bigquery/v2/")
-        self._answer(*self.bigquery.resource(path))
+        url = urlsplit(self.path)
+        path = unquote(url.path).removeprefix("/bigquery/v2/")
+        match path.split("/"):
+            case ["projects", _, "jobs", job]:
+                location = parse_qs(url.query).get("location", [""])[0]
+                self._try(lambda: (200, self.bigquery.loads.get(job, location)))
+            case ["projects", project, "datasets", name]:
+                self._answer(*self.bigquery.dataset(project, name))
+            case _:
+                self._answer(*self.bigquery.resource(path))
 
     def do_POST(self) -> None:
-        """Returns a token for the key that `storage.write_credentials` writes."""
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(200, {"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})
+        """Begins or cancels a job; or returns a token for the key of `write_credentials`."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        url = urlsplit(self.path)
+        loads = self.bigquery.loads
+        match unquote(url.path).split("/")[1:]:
+            case ["upload", "bigquery", "v2", "projects", project, "jobs"]:
+                session = loads.start_upload(project, json.loads(body))
+                place = f"{self.bigquery.url}{url.path}?uploadType=resumable&upload_id={session}"
+                self._answer(200, {}, {"Location": place})
+            case ["bigquery", "v2", "projects", project, "jobs"]:
+                self._try(lambda: (200, loads.insert(project, json.loads(body))))
+            case ["bigquery", "v2", "projects", _, "jobs", job, "cancel"]:
+                location = parse_qs(url.query).get("location", [""])[0]
+                self._try(lambda: (200, loads.cancel(job, location)))
+            case _:
+                self._answer(200, {"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})
 
-    def _answer(self, status: int, value: dict[str, Any]) -> None:
+    def do_PUT(self) -> None:
+        """Takes a chunk of a file that a job loads."""
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        [session] = parse_qs(urlsplit(self.path).query)["upload_id"]
+        span = self.headers["Content-Range"]
+        self._try(lambda: self.bigquery.loads.upload(session, span, data))
+
+    def _try(self, call: Callable[[], tuple[int, Any]]) -> None:
+        try:
+            status, value = call()
+        except Failed as error:
+            body = _error(error.status, error.reason, str(error))
+            body["error"]["errors"][0]["message"] = str(error)
+            self._answer(error.status, body)
+            return
+        if status == 308:
+            self._answer(308, {}, {"Range": f"bytes=0-{value - 1}"} if value else {})
+        else:
+            self._answer(status, value)
+
+    def _answer(
+        self, status: int, value: dict[str, Any], headers: Mapping[str, str] | None = None
+    ) -> None:
         body = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json; charset=UTF-8")
         self.send_header("Content-Length", str(len(body)))
+        for name, text in (headers or {}).items():
+            self.send_header(name, text)
         self.end_headers()
         self.wfile.write(body)
 

@@ -18,11 +18,13 @@ class Shards:
         out: The folder of the predictions, a path or gs:// uri.
         rejected: The folder of rows that cannot be read; None: such a row ends the prediction.
         form: The format of the shards: parquet or csv.
+        table: The table of BigQuery, or its partition, that gets the rows of all shards; or empty.
     """
 
     out: str
     rejected: str | None = None
     form: str = "parquet"
+    table: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from quatrain.components.serve.batch.passes import (
     total_of,
 )
 from quatrain.components.serve.batch.shard_folder import MANIFEST, attempt, check_folders
+from quatrain.components.serve.batch.table_output import load_shards
 from quatrain.components.serve.input_rows import InputRows
 from quatrain.components.serve.known_models import check_known
 from quatrain.components.serve.output_files import check_outside
@@ -37,6 +38,7 @@ from quatrain.components.serve.served_model import (
 from quatrain.components.specification.source import is_table
 from quatrain.components.storage import is_remote
 from quatrain.components.table.line_numbers import LineNumbers
+from quatrain.components.table.load_job import find_destination
 from quatrain.components.table.range import Range
 from quatrain.components.table.versions import check_unchanged, find_versions
 from quatrain.components.wording import counted
@@ -65,7 +67,8 @@ def predict_table(
 ) -> dict[str, Any]:
     """Predicts every row of a table, and writes a shard for each range of it.
 
-    The same rows give the same bytes on every engine, for any number of workers.
+    The same rows give the same bytes on every engine, for any number of workers. A table of
+    BigQuery gets them by one load job, before the manifest makes the folder count.
 
     Args:
         model: The folder of a model, by its path or gs:// uri.
@@ -89,8 +92,8 @@ def predict_table(
     Raises:
         ArtifactError: The model is incomplete or altered, or no record names it; or the folder
             cannot be written.
-        SourceError: A file cannot be read, lacks a column, or changed meanwhile; or a folder is no
-            place for the output.
+        SourceError: A file cannot be read, lacks a column, or changed meanwhile; or a folder or a
+            table is no place for the output.
         DataError: A row cannot be read and `shards.rejected` is None, or too many cannot; no output
             is left.
         RunnerError: The engine is refused, has a wrong option, or failed.
@@ -112,6 +115,8 @@ def predict_table(
         sha256, transform = sha256_of(local / METADATA), read_transform(local)
         rows = InputRows.of(sources, transform, keep, project)
         _check_apart(rows, folders)
+        schema = output_columns(rows, transform)
+        table = find_destination(shards.table, schema, project) if shards.table else None
         versions = find_versions(dict.fromkeys(s.path for s in rows.spans), project)
         spans, place = rows.spans, model if launch and launch.remote else str(local)
         plan = PredictionPlan(
@@ -142,13 +147,15 @@ def predict_table(
                     "answered": total.read - total.rejected,
                     "rejected": total.rejected,
                 },
-                "columns": output_columns(rows, transform).names,
+                "columns": schema.names,
                 "files": dict(total.files),
                 "rejected": {"folder": shards.rejected, "files": dict(total.rejected_files)},
                 "model": {"folder": model, "metadata": sha256},
                 "inputs": list(versions),
                 **(about or {}),
             }
+            if table:
+                manifest["table"] = load_shards(table, shards.out, total)
             target.write_json(MANIFEST, manifest)
     return manifest
 

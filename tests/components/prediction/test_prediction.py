@@ -23,6 +23,8 @@ from quatrain.components.serve.served_model import read_transform
 from quatrain.pipelines.compiled import compile_pipeline, read_compiled
 from quatrain.validation.load import validate
 from tests.components.handmade import make_rows, make_spec, write_examples
+from tests.emulators import bigquery, storage
+from tests.emulators.bigquery_jobs import Dataset
 
 DAY, RUN = "2026-11-12", "20261101T000000-000001"
 
@@ -119,6 +121,39 @@ def test_a_repeated_day_has_the_same_bytes_and_another_one_replaces_it(
     assert sorted(bytes_of(out)) == sorted(first)
     shard = pq.read_table(out / "predictions-00000-of-00001.parquet")
     assert (shard.num_rows, shard.column_names[0]) == (20, "carrier")
+
+
+def predict_table(words: list[str]) -> Any:
+    """Runs the pipeline with a table, and returns its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "-o", "bq://p-1.d.answers"])
+    return ended.value.code
+
+
+def test_the_partition_of_a_table_gets_the_rows_of_the_day(
+    prediction: Prediction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_day(prediction.folder, "2026-11-11", 30, bad=1)
+    words = ["predict", f"{prediction.folder}/spec.yaml", "--root", prediction.root, "--at", DAY]
+    document = {**prediction.document, "predict": {"keep": ["carrier", "day"]}}
+    Path(words[1]).write_text(yaml.safe_dump(document))
+    with bigquery.serving() as served:
+        key = storage.write_credentials(prediction.folder / "key.json", served.url)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", served.url)
+        served.datasets["p-1.d"] = Dataset()
+        assert predict_table(words) == 0
+        path.write_text("delay,carrier,day\n1,AA,7\n")
+        assert predict_table(words) == 0
+        served.loads.failures = [("quotaExceeded", "Quota exceeded: imports per table")]
+        path.write_text("delay,carrier,day\n2,AA,8\n")
+        assert predict_table(words) == 1
+    table = served.tables["projects/p-1/datasets/d/tables/answers"]
+    [(day, rows)] = table.partitions.items()
+    assert (day, rows.column_names[:2]) == ("20261112", ["carrier", "day"])
+    assert rows.column("day").to_pylist() == ["7"]  # of the last load that succeeded
+    # The folder is absent where the table could not be written.
+    assert not Path(partition_of(prediction.root, "hand-made", DAY)).exists()
 
 
 def test_files_that_changed_since_the_job_began_leave_no_partition(prediction: Prediction) -> None:
