@@ -8,6 +8,7 @@ from typing import Any
 from quatrain.components.artifacts import run_again
 from quatrain.components.confidence import Z95
 from quatrain.components.errors import ArtifactError
+from quatrain.components.wording import counted
 
 
 def chosen_loss(model: Mapping[str, Any]) -> float:
@@ -49,6 +50,16 @@ def left_out_in_words(model: Mapping[str, Any]) -> str:
         model: The section `model` of metadata.json; models of earlier versions list none.
     """
     return ", ".join(f"{m['name']} ({m['why']})" for m in model.get("left_out", ()))
+
+
+def refit_in_words(model: Mapping[str, Any]) -> str:
+    """Returns to what the exported model was fitted again: `4,000 rows`; empty if it was not.
+
+    Args:
+        model: The section `model` of metadata.json; models of earlier versions were fitted once.
+    """
+    rows = model.get("refit_rows", 0)
+    return counted(rows, "row") if rows else ""
 
 
 def standing(candidate: Mapping[str, Any]) -> str:

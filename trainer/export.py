@@ -394,6 +394,7 @@ def _metadata(
             "shares": dict(predictor.shares),
             "candidates": [c.as_json() for c in predictor.candidates],
             "left_out": [asdict(model) for model in predictor.left_out],
+            "refit_rows": predictor.refit_rows,
             "text": None if text is None else dict(text.record),
         },
         "versions": {

@@ -25,6 +25,7 @@ from .folds import fold_rows
 from .job import Job
 from .network import fit_network
 from .predictor import Fitting, Head, Predictor, head_of
+from .refit import fit_alone, rows_of_both
 from .rows import Streamed, read_rows
 from .settings import Hyperparameters, TrainerError
 from .text_fit import fit_text_scores
@@ -32,10 +33,10 @@ from .text_fit import fit_text_scores
 log = logging.getLogger("trainer")
 FITS: dict[str, Callable[[Fitting], Predictor | None]] = {
     "auto": fit_blend,
-    "tabm": fit_network,
-    "trees": fit_trees,
+    "tabm": fit_alone(fit_network),
+    "trees": fit_alone(fit_trees),
     "blend": fit_blend,
-    "linear": fit_network,
+    "linear": fit_alone(fit_network),
 }
 """The function that fits each `settings.model`; it returns None on a worker that takes no part."""
 
@@ -76,7 +77,8 @@ def train(job: Job, report: Callable[[Epoch], None] = lambda epoch: None) -> str
         job = replace(job, settings=settings)
     if isinstance(train_rows, Streamed) or isinstance(validation_rows, Streamed):
         job = replace(job, settings=_streaming(job.settings))
-    fitting = Fitting(job, cluster, examples, head, train_rows, validation_rows, report)
+    both = rows_of_both(job.settings, train_rows, validation_rows)
+    fitting = Fitting(job, cluster, examples, head, train_rows, validation_rows, report, both=both)
     fit = FITS[job.settings.model]
     predictor = fit(fitting) if folds is None else fit_bag(fitting, folds)
     if cluster.is_chief and predictor is not None:

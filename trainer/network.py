@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import keras
 import numpy as np
@@ -14,7 +16,7 @@ from .examples import Examples, Split
 from .features.categories import least_rows
 from .job import Job
 from .levels import count_levels, merge_few
-from .neural.epochs import SAVE_EVERY_S, run_epochs
+from .neural.epochs import SAVE_EVERY_S, run_again, run_epochs
 from .neural.intercept import Intercept, find_intercept
 from .neural.knots import knots_of, pieces_of
 from .neural.layers import (
@@ -30,7 +32,7 @@ from .neural.layers import (
     trusted,
 )
 from .neural.steps import Loop
-from .predictor import Fitting, Predictor
+from .predictor import Fitting, Head, Predict, Predictor
 from .rows import Resident, Streamed
 from .settings import BOUNDS, Hyperparameters
 
@@ -97,12 +99,7 @@ def fit_network(fitting: Fitting, save_every_s: float = SAVE_EVERY_S) -> Predict
     trained = run_epochs(
         loop, cluster, job, checkpoints, head.loss_unit, fitting.report, save_every_s
     )
-    with tf.init_scope():
-        network = build(tf.Variable(0, dtype=tf.int64))
-    network.set_weights(trained.best_weights)
-    for layer in network.layers:
-        if isinstance(layer, MemberDense | MemberHeads):
-            layer.fold()
+    network = _folded(build, trained.best_weights)
 
     def answer(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
         return network([numbers, indices], training=False)
@@ -110,20 +107,55 @@ def fit_network(fitting: Fitting, save_every_s: float = SAVE_EVERY_S) -> Predict
     intercept = Intercept(0.0, trained.progress.best_loss)
     if head.task == "binary" and cluster.is_chief:
         intercept = find_intercept(answer, head, *rows)
-
-    def predict(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-        return head.predicted(answer(numbers, indices) + intercept.shift)
-
     name, progress = job.settings.model, trained.progress
     candidate = Candidate(name, intercept.loss, progress.seconds, progress.steps)
-    return Predictor(
-        predict,
+    predictor = Predictor(
+        _prediction(network, head, intercept.shift),
         [v.value for v in network.variables],
         progress,
         trained.stopped,
         {name: 1.0},
         choose([candidate], name),
     )
+    both = fitting.both
+    if both is None:
+        return predictor
+
+    def refit(seconds: float) -> Predictor | None:
+        left = cluster.agree(seconds) if math.isfinite(seconds) else seconds
+        if not run_again(loop, cluster, Resident(both), progress.best_epoch, left):
+            return None
+        again = _folded(build, loop.average.get_weights())
+        return replace(
+            predictor,
+            predict=_prediction(again, head, intercept.shift),
+            variables=[v.value for v in again.variables],
+            refit_rows=both.rows,
+        )
+
+    return replace(predictor, refit=refit)
+
+
+def _folded(
+    build: Callable[[tf.Variable], keras.Model], weights: Sequence[np.ndarray]
+) -> keras.Model:
+    """Returns a network with trained weights, in the form that answers fastest."""
+    with tf.init_scope():
+        network = build(tf.Variable(0, dtype=tf.int64))
+    network.set_weights(weights)
+    for layer in network.layers:
+        if isinstance(layer, MemberDense | MemberHeads):
+            layer.fold()
+    return network
+
+
+def _prediction(network: keras.Model, head: Head, shift: float) -> Predict:
+    """Returns the function that answers by a network, with a shift of its logits."""
+
+    def predict(numbers: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+        return head.predicted(network([numbers, indices], training=False) + shift)
+
+    return predict
 
 
 def build_tabm(

@@ -50,6 +50,10 @@ class Predictor:
             transform.
         judged: Its predictions of the validation rows, if some of its parts have learned from
             these: those of a part that has not; None: `predict` has learned from none.
+        refit: Fits it again to the train and validation rows (`Fitting.both`), with all that the
+            first fit chose; takes the seconds that this may take, and returns None if they were
+            too few. None: it is fitted once.
+        refit_rows: Rows of the second fit, whose result `predict` is; 0: it was fitted once.
     """
 
     predict: Predict
@@ -61,6 +65,8 @@ class Predictor:
     left_out: Sequence[LeftOut] = ()
     text: TextScores | None = None
     judged: np.ndarray | None = None
+    refit: Callable[[float], Predictor | None] | None = None
+    refit_rows: int = 0
 
     @property
     def kind(self) -> str:
@@ -235,6 +241,7 @@ class Fitting:
         report: Called by the chief after each epoch.
         keeps_rare: Whether a network tells apart the levels of few train rows.
         folds_trees: Whether trees of a small table are the mean of several fits.
+        both: The train and validation rows together, for a second fit; None: there is none.
     """
 
     job: Job
@@ -246,6 +253,7 @@ class Fitting:
     report: Callable[[Epoch], None]
     keeps_rare: bool = False
     folds_trees: bool = True
+    both: Split | None = None
 
     @property
     def splits(self) -> tuple[Split, Split]:

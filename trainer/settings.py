@@ -12,12 +12,13 @@ BOUNDS = ("epochs", "max_steps", "max_seconds")
 """The settings that say when to stop, and do not change what a step does."""
 MODELS = ("auto", "tabm", "trees", "blend", "linear")
 QUALITIES = ("standard", "high")
+REFITS = ("auto", "never")
 BALANCED = "balanced"
 """The class weights that give each class the same total weight."""
 ClassWeights = Any
 """None, `balanced`, or a mapping from classes to numbers above 0, which `_RANGES` checks: pydantic
 would report a wrong value once for each type of a union."""
-UNTUNED = (*BOUNDS, "quality", "seed", "class_weights")
+UNTUNED = (*BOUNDS, "quality", "refit", "seed", "class_weights")
 """The settings that no tuning may try: a loss under other class weights is another loss."""
 STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu")
 
@@ -143,6 +144,13 @@ class Hyperparameters:
     quality: str = field(
         default="standard",
         metadata={"help": "standard, or high: bags of models of folds, at six times the cost"},
+    )
+    refit: str = field(
+        default="auto",
+        metadata={
+            "help": "auto, or never: whether a small table's model is fitted again to the train "
+            "and validation rows"
+        },
     )
     class_weights: ClassWeights = field(
         default=None,
@@ -283,6 +291,7 @@ _SHARE: _Range = ("at least 0 and below 1", lambda x: 0 <= x < 1)
 _NOT_NEGATIVE: _Range = ("a number of at least 0", lambda x: 0 <= x < math.inf)
 _RANGES: dict[str, _Range] = {
     "model": (f"one of {', '.join(MODELS)}", lambda x: x in MODELS),
+    "refit": (f"one of {', '.join(REFITS)}", lambda x: x in REFITS),
     "quality": (f"one of {', '.join(QUALITIES)}", lambda x: x in QUALITIES),
     "epochs": _NOT_NEGATIVE,
     "batch_size": _NOT_NEGATIVE,

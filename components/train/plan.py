@@ -89,12 +89,12 @@ def plan(
 
 
 def quick_train(train: Train) -> Train:
-    """Returns how a quick run trains: a few epochs or rounds, without tuning or bags."""
+    """Returns how a quick run trains: a few epochs or rounds, without tuning, bags or refit."""
     settings = train.settings
     epochs = min(settings.epochs or QUICK_EPOCHS, QUICK_EPOCHS)
     rounds = min(settings.rounds, QUICK_ROUNDS)
     print(f"plan: quick run: tier {QUICK_TIER}, {epochs} epochs or {rounds} rounds at most")
-    limited = replace(settings, epochs=epochs, rounds=rounds, quality="standard")
+    limited = replace(settings, epochs=epochs, rounds=rounds, quality="standard", refit="never")
     return train.model_copy(update={"settings": limited, "tune": None})
 
 

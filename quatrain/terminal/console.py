@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from quatrain.components.artifacts import CACHED, run_again
-from quatrain.components.candidates import chosen_loss, left_out_in_words, others_in_words
+from quatrain.components.candidates import (
+    chosen_loss,
+    left_out_in_words,
+    others_in_words,
+    refit_in_words,
+)
 from quatrain.components.folder import in_shape
 from quatrain.components.specification.split import SPLITS
 from quatrain.components.wording import counted, plain
@@ -189,6 +194,8 @@ def _model(metadata: dict[str, Any]) -> str:
         others = others_in_words(model)
         text = f"{model['kind']}: {text}, validation loss {chosen_loss(model):.4f}"
         text = f"{text}; not exported: {others}" if others else text
+        refit = refit_in_words(model)
+        text = f"{text}; refit on {refit}" if refit else text
         left_out = left_out_in_words(model)
         return f"{text}; left out: {left_out}" if left_out else text
     losses = [e["validation_loss"] for e in metadata["history"] if e.get("validation_loss")]

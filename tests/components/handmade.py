@@ -178,6 +178,7 @@ def make_metadata(folder: Path, task: str) -> dict[str, Any]:
                 candidate("trees", 0.62, 50, behind=0.03, behind_error=0.02),
                 candidate("blend", 0.59, 80, chosen=True, behind=0.0, behind_error=0.0),
             ],
+            "refit_rows": 750,
         },
         "hyperparameters": {"epochs": 3, "batch_size": 64},
         "versions": {"tensorflow": "2.21.0", "python": "3.11.7"},

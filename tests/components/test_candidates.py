@@ -2,7 +2,13 @@
 
 import pytest
 
-from quatrain.components.candidates import chosen_loss, left_out_in_words, others_in_words, standing
+from quatrain.components.candidates import (
+    chosen_loss,
+    left_out_in_words,
+    others_in_words,
+    refit_in_words,
+    standing,
+)
 from quatrain.components.errors import ArtifactError
 from tests.components.handmade import candidate
 
@@ -36,6 +42,11 @@ def test_models_that_were_left_out_have_a_reason() -> None:
     model = {"left_out": [{"name": "tabm", "why": "it cannot keep monotone age"}]}
     assert left_out_in_words(model) == "tabm (it cannot keep monotone age)"
     assert left_out_in_words({"candidates": []}) == ""  # of an earlier version
+
+
+def test_a_second_fit_is_named_by_its_rows() -> None:
+    assert refit_in_words({"refit_rows": 4_000}) == "4,000 rows"
+    assert refit_in_words({"refit_rows": 0}) == refit_in_words({}) == ""
 
 
 def test_a_model_alone_has_no_others() -> None:

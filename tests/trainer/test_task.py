@@ -41,6 +41,7 @@ def test_every_hyperparameter_is_an_option() -> None:
             "hidden_units": "8,4",
             "model": "linear",
             "quality": "high",
+            "refit": "never",
             "class_weights": "balanced",
         }
         value = own.get(f.name, "0.5" if f.type == "float" else "7")
@@ -48,7 +49,7 @@ def test_every_hyperparameter_is_an_option() -> None:
     settings = asdict(parse_job([*NEEDED, *arguments]).settings)
     assert (settings.pop("hidden_units"), settings.pop("model")) == ((8, 4), "linear")
     assert settings.pop("class_weights") == "balanced"
-    assert settings.pop("quality") == "high"
+    assert (settings.pop("quality"), settings.pop("refit")) == ("high", "never")
     assert set(settings.values()) == {7, 0.5}
 
 

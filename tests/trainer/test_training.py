@@ -166,7 +166,13 @@ def test_training_stops_when_validation_no_longer_improves_and_keeps_the_best(
         return shard.set_column(shard.column_names.index("label"), "label", [noise])
 
     folder = write_examples(tmp_path / "examples", spoil={"train": shuffle_labels})
-    changes = {"epochs": 50, "patience": 2, "learning_rate": 0.05, "averaging": 0.0}
+    changes = {
+        "epochs": 50,
+        "patience": 2,
+        "learning_rate": 0.05,
+        "averaging": 0.0,
+        "refit": "never",
+    }
     small = job(folder, tmp_path, model="linear", **changes)
     train(small)
     written = metadata(tmp_path)

@@ -82,7 +82,7 @@ def test_the_loss_that_chooses_is_weighted(
 ) -> None:
     monkeypatch.setattr(folding, "MOST_ROWS", 0)  # other fits learn from the validation rows
     folder = examples_of(tmp_path / "examples", task, with_weights)
-    train(job(folder, tmp_path, model=model, **FEW))
+    train(job(folder, tmp_path, model=model, refit="never", **FEW))
     split = read_examples(str(folder)).split("validation")
     answered = answers(tmp_path, folder)
     predicted = answered[:, None] if task == "regression" else answered

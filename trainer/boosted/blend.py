@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,8 +26,10 @@ from ..predictor import (
     Predictor,
     rows_at_once,
 )
+from ..refit import once, seconds_left
 from .boosting import MANY_ROWS, Boosted, boost, import_lightgbm, rare_levels_tell
 from .folding import boost_folds
+from .refitting import refit_trees
 
 log = logging.getLogger("trainer")
 SHARES = np.linspace(0.0, 1.0, 21)
@@ -82,6 +85,7 @@ def _grow(fitting: Fitting, is_unwanted: Callable[[], bool] = lambda: False) -> 
 def _predictor(boosted: Boosted, fitting: Fitting) -> Predictor:
     """Returns fitted trees as TensorFlow operations."""
     head, trees = fitting.head, boosted.trees
+    both, cardinalities = fitting.both, fitting.examples.transform.cardinalities
     with tf.init_scope():
         variables = trees.variables()
 
@@ -90,7 +94,7 @@ def _predictor(boosted: Boosted, fitting: Fitting) -> Predictor:
 
     best = min(boosted.candidates, key=lambda c: c.validation_loss)
     _, validation = fitting.splits
-    return Predictor(
+    predictor = Predictor(
         predict,
         variables,
         boosted.progress,
@@ -99,6 +103,16 @@ def _predictor(boosted: Boosted, fitting: Fitting) -> Predictor:
         choose(boosted.candidates, best.name, validation.weights),
         judged=boosted.judged,
     )
+    if both is None:
+        return predictor
+
+    def refit(seconds: float) -> Predictor | None:
+        again = refit_trees(boosted, both, cardinalities, head, seconds)
+        if again is None:
+            return None
+        return replace(_predictor(again, replace(fitting, both=None)), refit_rows=both.rows)
+
+    return replace(predictor, refit=refit)
 
 
 @contextmanager
@@ -128,12 +142,15 @@ def fit_blend(fitting: Fitting) -> Predictor | None:
     """
     job, head, report = fitting.job, fitting.head, fitting.report
     _, validation = fitting.splits
+    started = time.monotonic()
     network, trees = fit_parts(fitting)
     if trees is None:
+        _refit_network(fitting, network, 0.0, started)
         return None
     predicted = [judged(part, validation) for part in (network, trees)]
     losses = losses_by_share(predicted[0], predicted[1], head, validation)
     share = choose_share(losses, head, frugal=job.settings.model == "auto")
+    network, trees = _refit_parts(fitting, network, trees, share, started)
     predictor = _blended(network, trees, share)
     last = network.progress.history[-1]
     outcome = float(losses[np.searchsorted(SHARES, share)])
@@ -176,6 +193,50 @@ def fit_parts(fitting: Fitting) -> tuple[Predictor, Predictor | None]:
     rest = max(bound - network.progress.seconds, 1e-3) if bound else 0.0
     forest = replace(forest, job=replace(job, settings=replace(settings, max_seconds=rest)))
     return network, fit_trees(forest)
+
+
+def _refit_parts(
+    fitting: Fitting, network: Predictor, trees: Predictor, share: float, started: float
+) -> tuple[Predictor, Predictor]:
+    """Returns the chief's parts, fitted again if they have a share and the time suffices.
+
+    As in `fit_parts`, the trees grow beside the network, unless `max_seconds` bounds both.
+    """
+    if network.refit is None or trees.refit is None:
+        return network, trees
+    if fitting.job.settings.max_seconds or share in (0.0, 1.0):
+        again = _refit_network(fitting, network, share, started)
+        forest: Predictor | None = trees
+        if share < 1.0 and again is not None:
+            forest = trees.refit(seconds_left(fitting, started, network))
+    else:
+        with ThreadPoolExecutor(1, "trees") as pool:
+            growing = pool.submit(trees.refit, math.inf)
+            again = _refit_network(fitting, network, share, started)
+            forest = growing.result()
+    if again is None or forest is None:
+        once(network)
+        return network, trees
+    return again, forest
+
+
+def _refit_network(
+    fitting: Fitting, network: Predictor, share: float, started: float
+) -> Predictor | None:
+    """Fits the network again on all workers, if the chief gives it a share.
+
+    Args:
+        fitting: The input of the first fit.
+        network: Its result.
+        share: The share of the network in the blend; other workers than the chief have 0.
+        started: When the first fit started.
+
+    Returns:
+        The second fit, or the first without a share; None if the time was too short.
+    """
+    if network.refit is None or fitting.cluster.agree(share) == 0.0:
+        return network
+    return network.refit(seconds_left(fitting, started, network))
 
 
 def _keeps_rare(fitting: Fitting) -> bool:

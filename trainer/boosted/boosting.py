@@ -107,7 +107,7 @@ class Boosted:
         progress: The history of their form, in epochs of 10 rounds; a step is a round.
         stopped: What ended its boosting.
         candidates: All forms that were fitted.
-        leader: The booster of the form that was chosen.
+        members: The boosters whose mean they are; the first is that of the form that was chosen.
         judged: The predictions of the validation rows by trees that have not seen these rows:
             class probabilities `[N, C] float64`, or labels `[N, 1]`.
     """
@@ -116,8 +116,13 @@ class Boosted:
     progress: Progress
     stopped: Stopped
     candidates: tuple[Candidate, ...]
-    leader: Grown
+    members: tuple[Grown, ...]
     judged: np.ndarray
+
+    @property
+    def leader(self) -> Grown:
+        """The first fit, which has not seen the validation rows."""
+        return self.members[0]
 
 
 def boost(
@@ -175,7 +180,7 @@ def boost(
     trees = join_trees([best], train.numbers.shape[1], cardinalities, head.units)
     candidates = tuple(_candidate(g, validation, head) for g in grown)
     judged = predict_rows(best, validation, head)
-    return Boosted(trees, best.progress, best.stopped, candidates, best, judged)
+    return Boosted(trees, best.progress, best.stopped, candidates, (best,), judged)
 
 
 def rare_levels_tell(
@@ -307,7 +312,7 @@ def grow_together(
     stopped: Stopped | None = None
     while stopped is None:
         more = min(ROUNDS_AN_EPOCH, rounds - progress.steps)
-        finished = [_grow(booster, more) for booster in boosters]
+        finished = [grow_rounds(booster, more) for booster in boosters]
         now = time.monotonic()
         epoch = _epoch(boosters, progress.epochs + 1, head.loss_unit, now - started)
         progress = progress.add(epoch)
@@ -396,7 +401,7 @@ class Binned:
 
     Attributes:
         train: The train rows.
-        validation: The validation rows.
+        validation: The validation rows; None: nothing judges the trees.
         parameters: The parameters of every form.
         merged: The number of each level, `[cardinality]` for each index column; None: its index.
         start: The scores from which boosting starts, `[units]`, which are in no tree; None:
@@ -404,16 +409,19 @@ class Binned:
     """
 
     train: lightgbm.Dataset
-    validation: lightgbm.Dataset
+    validation: lightgbm.Dataset | None
     parameters: Mapping[str, Any]
     merged: Sequence[np.ndarray] | None
     start: np.ndarray | None
 
-    def booster(self, form: Form) -> lightgbm.Booster:
-        """Returns a booster without trees."""
+    def booster(self, form: Form, parameters: Mapping[str, Any] | None = None) -> lightgbm.Booster:
+        """Returns a booster without trees, with its own parameters or others."""
         import lightgbm
 
-        booster = lightgbm.Booster({**self.parameters, **form.parameters}, self.train)
+        own = {**(self.parameters if parameters is None else parameters), **form.parameters}
+        booster = lightgbm.Booster(own, self.train)
+        if self.validation is None:
+            return booster
         return booster.add_valid(self.validation, "validation")
 
 
@@ -465,6 +473,14 @@ def bin_rows(
     return Binned(rows, validation_rows, parameters, merged, start)
 
 
+def train_rows(rows: Split, first: Binned, head: Head) -> Binned:
+    """Returns rows for trees like those of earlier ones, with nothing that judges them."""
+    lightgbm, parameters = import_lightgbm(), dict(first.parameters)
+    start = start_scores(rows.labels, rows.weights, len(head.classes))
+    data = _dataset(lightgbm.Dataset, rows, first.merged, head, parameters, start)
+    return Binned(data, None, parameters, first.merged, start)
+
+
 def _columns(split: Split, merged: Sequence[np.ndarray] | None) -> np.ndarray:
     """Returns numbers, then the numbers of the levels, `[N, F + K] float32`."""
     n_numbers = split.numbers.shape[1]
@@ -503,7 +519,7 @@ def _dataset(
     )
 
 
-def _grow(booster: lightgbm.Booster, rounds: int) -> bool:
+def grow_rounds(booster: lightgbm.Booster, rounds: int) -> bool:
     """Adds trees, and returns whether LightGBM found no further split, so boosting should end."""
     return any(booster.update() for _ in range(rounds))
 

@@ -31,6 +31,7 @@ from .boosting import (
     join_trees,
     predict_rows,
 )
+from .trees import Trees
 
 if TYPE_CHECKING:
     from ..predictor import Head
@@ -120,22 +121,30 @@ def _averaged(
 ) -> Boosted:
     """Returns the mean of the first fit and of as many others as keep the trees small."""
     leader, progress = boosted.leader, members[0].progress
-    while True:
-        trees = join_trees([leader, *members], train.numbers.shape[1], cardinalities, head.units)
-        if trees.words.nbytes <= MOST_BYTES:
-            break
-        members = members[:-1]
-        if not members:
-            return boosted
+    n_numbers = train.numbers.shape[1]
+    trees, used = joined_small([leader, *members], n_numbers, cardinalities, head.units)
+    if len(used) == 1:
+        return boosted
 
     def with_members(candidate: Candidate) -> Candidate:
         if candidate.name != leader.form.name:
             return candidate
         seconds = round(candidate.seconds + progress.seconds, 3)
-        return replace(candidate, seconds=seconds, members=1 + len(members))
+        return replace(candidate, seconds=seconds, members=len(used))
 
     candidates = tuple(map(with_members, boosted.candidates))
-    return replace(boosted, trees=trees, candidates=candidates)
+    return replace(boosted, trees=trees, members=tuple(used), candidates=candidates)
+
+
+def joined_small(
+    members: Sequence[Grown], n_numbers: int, cardinalities: Sequence[int], units: int
+) -> tuple[Trees, Sequence[Grown]]:
+    """Returns the mean of as many fits as keep the trees small, at least the first, and these."""
+    while True:
+        trees = join_trees(members, n_numbers, cardinalities, units)
+        if trees.words.nbytes <= MOST_BYTES or len(members) == 1:
+            return trees, members
+        members = members[:-1]
 
 
 @dataclass(frozen=True, eq=False)

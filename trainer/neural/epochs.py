@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,7 @@ import tensorflow as tf
 from ..checkpoints import Checkpoints, Epoch, PartialEpoch, Progress, Stopped
 from ..cluster import Cluster
 from ..job import Job
-from ..rows import Window
+from ..rows import Rows, Window
 from ..settings import Hyperparameters, TrainerError
 from ..storage import write_file
 from ..uris import in_bucket
@@ -111,6 +112,40 @@ def run_epochs(
                 report(epoch)
     log.info("stopped by %s; the best epoch is %d", stopped, progress.best_epoch)
     return TrainedWeights(progress, stopped, best)
+
+
+def run_again(loop: Loop, cluster: Cluster, rows: Rows, epochs: int, seconds: float) -> bool:
+    """Trains from the start on other rows for so many epochs, without validation or checkpoints.
+
+    A job that is killed meanwhile trains them again, and gets the same weights.
+
+    Args:
+        loop: The network and its steps; its average then holds the weights.
+        cluster: The workers.
+        rows: The rows to learn from.
+        epochs: Number of epochs.
+        seconds: The time that this may take, the same on every worker; infinite: any.
+
+    Returns:
+        Whether the time was enough.
+
+    Raises:
+        TrainerError: The loss is not a number.
+    """
+    if seconds <= 0:
+        return False
+    loop.restart(rows)
+    started, is_bounded = time.monotonic(), seconds < math.inf
+    for epoch in range(epochs):
+        for window, first, steps in _calls(loop.windows(epoch), 0, loop.steps):
+            loop.run_steps(window, first, steps)
+            if is_bounded and cluster.agree(time.monotonic() - started) >= seconds:
+                return False
+    log.info(
+        "refitted to %d rows for %d epochs, %.1f s",
+        *(rows.rows, epochs, time.monotonic() - started),
+    )
+    return True
 
 
 def _resume(

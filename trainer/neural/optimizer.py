@@ -44,8 +44,15 @@ class Weights:
             )
         self._network, self._variables = network, network.trainable_variables
         self._sizes = [int(np.prod(v.shape)) for v in self._variables]
+        self.vector = tf.Variable(self._start(), trainable=False)
+
+    def _start(self) -> np.ndarray:
         start = np.concatenate([v.numpy().ravel() for v in self._variables])
-        self.vector = tf.Variable(start.astype(np.float32), trainable=False)
+        return start.astype(np.float32)
+
+    def reset(self) -> None:
+        """Sets the weights to the initial values of the network."""
+        self.vector.assign(self._start())
 
     def __call__(
         self, weights: Sequence[tf.Tensor], inputs: list[tf.Tensor], training: bool

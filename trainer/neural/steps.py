@@ -43,7 +43,6 @@ class Loop:
         network: The weights that the gradients move.
         average: Their exponential moving average, which is evaluated and exported.
         step: Steps done since the start.
-        steps: Steps of an epoch.
     """
 
     def __init__(
@@ -72,7 +71,6 @@ class Loop:
         self._replica_rows = -(-settings.batch_size // replicas)
         self._fillers = self._replica_rows * replicas - settings.batch_size
         self.train_rows, self.validation_rows = train, validation
-        self.steps = -(-train.rows // settings.batch_size)
         with strategy.scope():
             self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         network = build(self.step)  # outside the strategy: replicas read the vectors only
@@ -82,11 +80,35 @@ class Loop:
         on_cpu = all(d.device_type == "CPU" for d in tf.config.list_logical_devices())
         self._dense = dense_on_cpu if on_cpu and not cluster.compiles else tf.convert_to_tensor
         # No XLA: on a CPU its batched products make a step of tabm five times slower. No autograph:
-        # it would parse all of Keras, two thirds of the Python calls of a short run. Relaxed
-        # shapes: windows differ in length, and tracing each length takes 3 CPU-seconds.
-        options = {"autograph": False, "reduce_retracing": True}
-        self._run_steps = tf.function(self._train_graph, **options)
-        self._run_evaluation = tf.function(self._evaluate_graph, **options)
+        # it would parse all of Keras, two thirds of the Python calls of a short run. Signatures of
+        # any number of rows: windows differ in it, and tracing each takes 3 CPU-seconds.
+        labels = tf.float32 if head.task == "regression" else tf.int32
+        tensors = (
+            *(tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in network.inputs),
+            *(tf.TensorSpec([None], dtype) for dtype in (labels, tf.float32)),
+        )
+        order, number = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)
+        total = tf.TensorSpec([], tf.float32)
+        self._run_steps = tf.function(
+            self._train_graph, [tensors, order, number, number, total, total], autograph=False
+        )
+        self._run_evaluation = tf.function(
+            self._evaluate_graph, [tensors, order, number], autograph=False
+        )
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return -(-self.train_rows.rows // self._settings.batch_size)
+
+    def restart(self, train: Rows) -> None:
+        """Sets all variables to their start, so that the same steps train on other rows."""
+        self.train_rows = train
+        self.step.assign(0)
+        for weights in (self.network, self.average):
+            weights.reset()
+        for moment in self._optimizer.moments:
+            moment.assign(tf.zeros_like(moment))
 
     def windows(self, epoch: int) -> Iterator[Window]:
         """Yields the windows of an epoch, shuffled by (seed, epoch)."""
@@ -108,7 +130,12 @@ class Loop:
             TrainerError: The loss is not a number.
         """
         start, count = tf.constant(first, tf.int32), tf.constant(steps, tf.int32)
-        total, weight, wrong = self._run_steps(window.tensors, window.order, start, count)
+        rows, sum_of_weights = (
+            tf.constant(n, tf.float32) for n in (self.train_rows.rows, self.train_rows.weight)
+        )
+        total, weight, wrong = self._run_steps(
+            window.tensors, window.order, start, count, rows, sum_of_weights
+        )
         if int(wrong) < steps:
             steps_before = int(self.step.numpy()) - steps + int(wrong)
             places = self._batch(window.order, first + int(wrong))
@@ -157,9 +184,23 @@ class Loop:
         }
 
     def _train_graph(
-        self, tensors: SplitTensors, order: tf.Tensor, first: tf.Tensor, steps: tf.Tensor
+        self,
+        tensors: SplitTensors,
+        order: tf.Tensor,
+        first: tf.Tensor,
+        steps: tf.Tensor,
+        rows: tf.Tensor,
+        sum_of_weights: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Runs steps inside the graph.
+
+        Args:
+            tensors: Those of a window.
+            order: That of the window.
+            first: The first step within the window.
+            steps: Number of steps.
+            rows: Rows of the split.
+            sum_of_weights: The sum of their weights.
 
         Returns:
             The sums of losses and of weights, and the first step whose loss is not finite; `steps`
@@ -170,7 +211,10 @@ class Loop:
             i: tf.Tensor, total: tf.Tensor, weight: tf.Tensor, wrong: tf.Tensor
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
             batch, real = self._take(tensors, order, first + i)
-            per_replica = self._strategy.run(self._train_step, args=(batch, real))
+            # The mean over the real rows, with weights scaled to mean 1 over the split: the
+            # gradient does not depend on their unit, nor a batch on how heavy its rows are.
+            scale = rows / (sum_of_weights * real)
+            per_replica = self._strategy.run(self._train_step, args=(batch, scale))
             total += self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
             weight += tf.reduce_sum(batch[3])
             wrong = tf.where(tf.math.is_finite(total), wrong, tf.minimum(wrong, i))
@@ -221,17 +265,13 @@ class Loop:
             tf.slice(t, [start] + [0] * (len(t.shape) - 1), [size, *t.shape[1:]]) for t in batch
         )
 
-    def _train_step(self, batch: SplitTensors, real: tf.Tensor) -> tf.Tensor:
+    def _train_step(self, batch: SplitTensors, scale: tf.Tensor) -> tf.Tensor:
         """Trains one replica on its share of a batch; returns the weighted sum of its losses.
 
         Args:
             batch: The global batch.
-            real: The number of its rows that are no fillers.
+            scale: What makes the weighted sum of the batch's losses the loss to lower.
         """
-        rows = self.train_rows
-        # The mean over the real rows, with weights scaled to mean 1 over the split: the gradient
-        # does not depend on the unit of the weights, nor a batch on how heavy its rows are.
-        scale = rows.rows / (rows.weight * real)
         numbers, indices, labels, weights = self._own(batch)
         learned = self.network.tensors()
         with tf.GradientTape() as tape:

@@ -11,7 +11,12 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from quatrain.components.candidates import chosen_loss, left_out_in_words, standing
+from quatrain.components.candidates import (
+    chosen_loss,
+    left_out_in_words,
+    refit_in_words,
+    standing,
+)
 from quatrain.components.evaluate.gate import FEW_ROWS, show_small
 from quatrain.components.evaluate.measures.metrics import METRICS, Metric
 from quatrain.components.evaluate.measures.slice_values import OTHER, TOP_VALUES
@@ -87,6 +92,7 @@ def render(
         seconds="{:,.1f}".format,
         standing=standing,
         left_out=left_out_in_words,
+        refit=refit_in_words,
     )
     page = environment.get_template("report.html.j2").render(
         metrics=metrics,

@@ -137,6 +137,7 @@ def test_the_loss_is_that_of_what_was_exported(tmp_path):
                 candidate("trees-20", 0.21, behind=0.01, behind_error=0.01),
                 candidate("blend", 0.2, chosen=True),
             ],
+            "refit_rows": 4000,
         },
         "steps": 1200,
         "epochs": 3,
@@ -147,7 +148,7 @@ def test_the_loss_is_that_of_what_was_exported(tmp_path):
     (tmp_path / "model" / "metadata.json").write_text(json.dumps(model))
     assert summarize({"model": str(tmp_path)}) == (
         "blend: 1,200 steps, 3 epochs (epochs), validation loss 0.2000; "
-        "not exported: tabm 0.2500, trees-20 0.2100 (level)"
+        "not exported: tabm 0.2500, trees-20 0.2100 (level); refit on 4,000 rows"
     )
 
 

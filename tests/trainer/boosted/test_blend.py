@@ -91,7 +91,8 @@ def test_a_blend_is_exported_with_the_loss_that_it_says(
     monkeypatch.setattr(boosting, "FORMS", boosting.FORMS[:1])
     monkeypatch.setattr(folding, "MOST_ROWS", 0)  # other fits learn from the validation rows
     reported = []
-    train(job(examples, tmp_path, model="blend", rounds=30), reported.append)
+    once = {"model": "blend", "rounds": 30, "refit": "never"}
+    train(job(examples, tmp_path, **once), reported.append)
     written = metadata(tmp_path)
     model = written["model"]
     losses = {c["name"]: c["validation_loss"] for c in model["candidates"]}
@@ -106,7 +107,7 @@ def test_a_blend_is_exported_with_the_loss_that_it_says(
     assert written["best_epoch"] <= written["epochs"] == 3  # the network's
     assert written["hyperparameters"]["model"] == "blend"
 
-    train(job(examples, tmp_path, model="blend", rounds=30))  # resumes the network, fits the trees
+    train(job(examples, tmp_path, **once))  # resumes the network, fits the trees
     assert untimed(metadata(tmp_path)) == untimed(written)
     np.testing.assert_array_equal(
         answers(tmp_path, examples)[np.arange(len(labels)), labels], probabilities

@@ -72,7 +72,7 @@ def test_a_shift_is_kept_if_it_lowers_the_loss_of_the_validation_rows() -> None:
 
 def test_the_exported_network_has_it(tmp_path: Path) -> None:
     folder = write_examples(tmp_path / "examples", rows=(200, 133, 400))
-    small = job(folder, tmp_path)
+    small = job(folder, tmp_path, refit="never")
     train(small)
     model = tf.saved_model.load(small.outputs.model)
     read = read_examples(str(folder))

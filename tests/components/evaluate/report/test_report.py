@@ -413,7 +413,7 @@ def test_the_page_says_what_the_model_consists_of(tmp_path: Path) -> None:
     assert "Model blend of 75.0% tabm and 25.0% trees Candidates tabm: validation loss" in text
     assert "0.6000, 30 steps, 1.5 s, behind by 0.01 ± 0.0078; trees: validation loss" in text
     assert "0.6200, 50 rounds, 1.5 s, behind by 0.03 ± 0.039, which may be chance; blend" in text
-    assert "0.5900, 80 steps, 1.5 s, exported Kept" in text
+    assert "0.5900, 80 steps, 1.5 s, exported Refit on 750 rows, those of train and" in text
 
 
 def test_the_learning_curve_says_what_it_is_of(tmp_path: Path) -> None:
