@@ -79,6 +79,7 @@ def record_run(
     best: Mapping[str, Any] | None = None,
     over: str | None = None,
     evaluation: str = "",
+    is_rollback: bool = False,
 ) -> None:
     """Records a run that passed its gate, or that a person promotes; each file is replaced whole.
 
@@ -103,6 +104,7 @@ def record_run(
             has the place.
         evaluation: The artifact of its evaluate step, the proof of a copied model; if empty, the
             champion's model stays where it is.
+        is_rollback: Whether it takes the place back.
 
     Raises:
         ArtifactError: The model of a champion is gone or was altered.
@@ -116,7 +118,8 @@ def record_run(
             write_file(record_uri(root, name, role), json_bytes(record))
             continue
         place = versions.keep_version(root, name, record, evaluation) if evaluation else model
-        _take_place(root, name, {**record, "model": place, "best": best}, by, reason, over)
+        champion = {**record, "model": place, "best": best}
+        _take_place(root, name, champion, by, reason, over, is_rollback)
 
 
 def run_record(
@@ -154,6 +157,7 @@ def record_version(
     by: str,
     reason: str,
     over: str | None = None,
+    is_rollback: bool = False,
 ) -> None:
     """Makes a version the champion, of whose run nothing else need be left.
 
@@ -164,6 +168,7 @@ def record_version(
         by: Who promotes it.
         reason: Why.
         over: The run in whose place; None for whichever has it.
+        is_rollback: Whether it takes the place back.
 
     Raises:
         ArtifactError: Its model was altered.
@@ -173,11 +178,18 @@ def record_version(
     place = versions.place_of(root, name, run)
     versions.read_metadata(place, run, str(version["metadata"]))
     record = {"version": VERSION, **{key: version.get(key) for key in versions.RECORD}}
-    _take_place(root, name, {**record, "model": place, "best": None}, by, reason, over)
+    champion = {**record, "model": place, "best": None}
+    _take_place(root, name, champion, by, reason, over, is_rollback)
 
 
 def _take_place(
-    root: str, name: str, record: Mapping[str, Any], by: str, reason: str, over: str | None
+    root: str,
+    name: str,
+    record: Mapping[str, Any],
+    by: str,
+    reason: str,
+    over: str | None,
+    is_rollback: bool,
 ) -> None:
     """Makes a run the champion, unless another has taken the place since it was looked at.
 
@@ -191,6 +203,8 @@ def _take_place(
     if over is not None and holder not in (over, run):
         raise _overtaken(name, run, holder)
     moved = _move(champion, run, by, reason)
+    if is_rollback:
+        moved["rollback"] = True
     file = f"{MOVES}/{moved['at'].replace(':', '')}-{run}"
     write_file(record_uri(root, name, file), json_bytes(moved))
     if versions.is_version(name, record):

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from quatrain.components.errors import ReleaseError
 from quatrain.components.release.candidate import ALIAS, Candidate
+from quatrain.components.release.changes import OPERATION_S, give_alias, undeploy, update
 from quatrain.components.release.plan import Action, next_action, outline, returned
 from quatrain.components.release.service import Conflict, NoAnswer, NotFound, Service
 from quatrain.components.release.state import (
-    BACK,
     HELD,
+    LEFT,
     OWNER,
-    PREVIOUS,
+    RETIRED,
     SINCE,
     VERSION,
     Actual,
@@ -32,8 +33,6 @@ MAX_SURPRISES = 8
 """How often in a row an action may meet something that was changed meanwhile."""
 MAX_FAILED = 5
 """How many requests with golden rows may fail: the service restarts a replica now and then."""
-OPERATION_S = 1_800.0
-"""How long an operation other than a deployment may take."""
 
 
 class _Held(Exception):
@@ -49,12 +48,14 @@ class Applier:
         candidate: The model.
         settings: The section `release` of the spec.
         report: Receives each action in words.
+        anew: Whether a version is released that a person has gone back from.
     """
 
     service: Service
     candidate: Candidate
     settings: Release
     report: Callable[[str], None]
+    anew: bool = True
 
     def observe(self) -> Actual:
         """Returns what exists."""
@@ -77,8 +78,10 @@ class Applier:
             ReleaseError: It failed; the version before serves as it did.
         """
         surprises = 0
+        claimed: set[str] = set()
         for _ in range(MAX_ROUNDS):
             actual = self.observe()
+            self._require_claim(actual, claimed)
             action = next_action(self.candidate, self.settings, actual, self.service.now())
             if action is None:
                 return self._done(actual)
@@ -99,6 +102,44 @@ class Applier:
         raise ReleaseError(
             f"the release of {self.candidate.name} is not over after {MAX_ROUNDS} actions: someone "
             f"else changes the endpoint; look at it, then release again"
+        )
+
+    def _require_claim(self, actual: Actual, claimed: set[str]) -> None:
+        """Ends a release whose claim someone has removed, in place of beginning it again.
+
+        Args:
+            actual: What exists.
+            claimed: The versions that this release has been seen to give traffic to; it grows.
+
+        Raises:
+            ReleaseError: The release is over.
+        """
+        endpoint, version = actual.endpoint, actual.version
+        if endpoint is None or not version:
+            return
+        if endpoint.labels.get(VERSION) == version:
+            claimed.add(version)
+            return
+        has_left = endpoint.labels.get(LEFT) == version and not self.anew
+        is_settled = endpoint.version_of(endpoint.leading, self.candidate.name) == version
+        if has_left or (version in claimed and not is_settled):
+            self._clear(endpoint, version, bool(actual.running))
+            raise self._ended(endpoint, version)
+
+    def _clear(self, endpoint: Endpoint, version: str, is_running: bool) -> None:
+        """Undeploys the version that lost its traffic when a person went back from it."""
+        gone = endpoint.labels.get(RETIRED, "")
+        is_ours = endpoint.version_of(gone, self.candidate.name) == version
+        if is_ours and gone not in endpoint.split and not is_running:
+            words = f"undeploy version {version}"
+            self.report(words)
+            undeploy(self.service, endpoint.id, gone, words)
+
+    def _ended(self, endpoint: Endpoint, version: str) -> ReleaseError:
+        return ReleaseError(
+            f"the release of version {version} of model {self.candidate.name} was ended by someone "
+            f"who took the traffic of endpoint {endpoint.id} away from it, which is left as it is; "
+            f"`quatrain deploy SPEC --run {self.candidate.run}` releases it anew"
         )
 
     def _done(self, actual: Actual) -> str:
@@ -131,8 +172,7 @@ class Applier:
         self.service.send("POST", path, action.words, self.candidate.evaluation)
 
     def _alias(self, action: Action, actual: Actual) -> None:
-        path = f"models/{self.candidate.name}@{action.id}:mergeVersionAliases"
-        self.service.send("POST", path, action.words, {"versionAliases": [ALIAS, "default"]})
+        give_alias(self.service, self.candidate.name, action.id, action.words)
 
     def _create(self, action: Action, actual: Actual) -> None:
         body = {"displayName": action.id, "labels": {OWNER: self.candidate.name}}
@@ -210,6 +250,8 @@ class Applier:
             _Held: There were too few requests.
             ReleaseError: A bound is missed.
         """
+        if not self.settings.hold_s:
+            return  # nothing was watched
         watched = watch(self.service, endpoint.id, new, float(endpoint.labels[SINCE]))
         if watched.requests >= self.settings.min_requests:
             watched.check(self.settings)
@@ -232,6 +274,8 @@ class Applier:
         """
         endpoint = find_endpoint(self.service, self.settings.endpoint or NO_ENDPOINT)
         version = self.observe().version
+        if endpoint is not None and version and endpoint.labels.get(LEFT) == version:
+            raise self._ended(endpoint, version) from error
         if endpoint is None or not version or endpoint.labels.get(VERSION) != version:
             raise error
         new = endpoint.new_id(version)
@@ -252,64 +296,3 @@ class Applier:
 
 NO_ENDPOINT = "0"
 """No endpoint has this id, so that a release without one finds none."""
-
-
-def update(
-    service: Service,
-    endpoint: Endpoint,
-    what: str,
-    split: object,
-    labels: object,
-) -> None:
-    """Changes an endpoint's traffic and labels in one call, unless it was changed meanwhile."""
-    body = {"etag": endpoint.resource.get("etag", "")}
-    changes = {"trafficSplit": split, "labels": labels}
-    body |= {key: value for key, value in changes.items() if value is not None}
-    mask = ",".join(key for key, value in changes.items() if value is not None)
-    service.send("PATCH", f"endpoints/{endpoint.id}", what, body, updateMask=mask)
-
-
-def undeploy(service: Service, endpoint: str, id_: str, what: str) -> None:
-    """Undeploys a deployed model that has no traffic."""
-    path = f"endpoints/{endpoint}:undeployModel"
-    operation = service.send("POST", path, what, {"deployedModelId": id_})
-    service.wait(operation, what, OPERATION_S)
-
-
-def go_back(service: Service, endpoint: Endpoint) -> str:
-    """Moves all traffic back to the version before, in one call, and returns a sentence.
-
-    Repeating it changes nothing, since the answer to the first call may have been lost.
-
-    Raises:
-        ReleaseError: None is deployed that it could go back to.
-    """
-    labels = endpoint.labels
-    if VERSION in labels:
-        if not endpoint.before:
-            raise ReleaseError(
-                f"endpoint {endpoint.id} had no version before this release; `quatrain undeploy` "
-                f"ends it"
-            )
-        split, kept = returned(endpoint, endpoint.new_id(labels[VERSION]))
-        kept[BACK] = endpoint.before
-        update(service, endpoint, "move the traffic back", split, kept)
-        return (
-            f"{endpoint.before} has all traffic again; the release of version {labels[VERSION]} "
-            f"is over"
-        )
-    if endpoint.split.get(labels.get(BACK, "")) == 100:
-        return (
-            f"{labels[BACK]} has all traffic already, since it was gone back to; `quatrain deploy "
-            f"SPEC` goes forward"
-        )
-    previous = labels.get(PREVIOUS, "")
-    if previous not in endpoint.deployed:
-        raise ReleaseError(
-            f"endpoint {endpoint.id} has no version before that is still deployed; deploy one by "
-            f"`quatrain deploy SPEC --run RUN`, and set release.keep_previous to keep one ready"
-        )
-    (current,) = endpoint.split or ("",)
-    kept = {**labels, PREVIOUS: current, BACK: previous}
-    update(service, endpoint, "move the traffic back", {previous: 100}, kept)
-    return f"{previous} has all traffic again, in place of {current}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from quatrain.components.errors import ReleaseError
-from quatrain.components.release.applier import OPERATION_S, undeploy, update
+from quatrain.components.release.changes import OPERATION_S, undeploy, update
 from quatrain.components.release.plan import kept_labels
 from quatrain.components.release.service import Service
 from quatrain.components.release.state import (

@@ -13,6 +13,7 @@ from quatrain.components.release.state import (
     BEFORE,
     CLAIMED,
     HELD,
+    LEFT,
     NONE,
     OWNER,
     PREVIOUS,
@@ -178,6 +179,8 @@ def _settled(
         SINCE: stamp,
         BEFORE: serving or NONE,
     }
+    if claimed.get(LEFT) == actual.version:
+        del claimed[LEFT]
     words = f"claim endpoint {endpoint.id} for version {actual.version}"
     return Action("move", words, labels=claimed)
 

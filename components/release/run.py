@@ -49,7 +49,7 @@ def release_run(
             sentence = f"{other} has the champion's place by now, so nothing is released"
         else:
             candidate = candidate_of(root, checked.name, run, image)
-            applier = Applier(Service(project, location), candidate, settings, _report)
+            applier = Applier(Service(project, location), candidate, settings, _report, anew=False)
             sentence = applier.apply()
     _report(sentence)
     path = Path(released)

@@ -50,8 +50,9 @@ class Service:
     location: str
     address: str = ""
     session: Any = None
-    sleep: Callable[[float], None] = time.sleep
-    now: Callable[[], float] = time.time
+    # The clock is looked up at each call, so that a test can set another one for the command line.
+    sleep: Callable[[float], None] = lambda seconds: time.sleep(seconds)
+    now: Callable[[], float] = lambda: time.time()
     _sessions: dict[str, Any] = field(default_factory=dict)
 
     @property

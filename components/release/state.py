@@ -32,6 +32,8 @@ RETIRED = "release-retired"
 """The deployed model that has lost its traffic and is to be undeployed."""
 BACK = "release-back"
 """The deployed model that a person has gone back to, so that doing it again changes nothing."""
+LEFT = "release-left"
+"""The version that a person has gone back from, which only a person releases anew."""
 NONE = "none"
 
 
@@ -67,6 +69,11 @@ class Endpoint:
         """The deployed model that had all the traffic before the release; empty for none."""
         id_ = self.labels.get(BEFORE, NONE)
         return "" if id_ == NONE else id_
+
+    @property
+    def leading(self) -> str:
+        """The deployed model with the largest share of the traffic; empty if none has any."""
+        return max(self.split, key=lambda id_: (self.split[id_], id_), default="")
 
     def version_of(self, id_: str, model: str) -> str:
         """Returns the version of a model that a deployed model is of; empty for another's."""
@@ -124,10 +131,7 @@ def observe(service: Service, candidate: Candidate, endpoint: str, alias: str) -
         alias: The alias of the champion.
     """
     name = candidate.name
-    versions: list[Mapping[str, Any]] = []
-    if service.find(f"models/{name}", f"read model {name}") is not None:
-        pages = service.pages(f"models/{name}:listVersions", "models", f"list versions of {name}")
-        versions = sorted(pages, key=lambda v: int(v["versionId"]))
+    versions = list_versions(service, name)
     wanted = {key: candidate.labels.get(key) for key in ("metadata", "image")}
     ours = [v for v in versions if wanted == {key: v.get("labels", {}).get(key) for key in wanted}]
     ids = tuple(str(v["versionId"]) for v in ours)
@@ -147,6 +151,21 @@ def observe(service: Service, candidate: Candidate, endpoint: str, alias: str) -
         find_endpoint(service, endpoint) if endpoint else None,
         running_operations(service, endpoint) if endpoint else (),
     )
+
+
+def list_versions(service: Service, name: str) -> list[Mapping[str, Any]]:
+    """Returns the versions of a model, the oldest first; none if the model does not exist."""
+    if service.find(f"models/{name}", f"read model {name}") is None:
+        return []
+    pages = service.pages(f"models/{name}:listVersions", "models", f"list versions of {name}")
+    return sorted(pages, key=lambda v: int(v["versionId"]))
+
+
+def endpoints_of(service: Service, name: str) -> list[Endpoint]:
+    """Returns the endpoints that a release has given to a model, by their ids."""
+    pages = service.pages("endpoints", "endpoints", "list endpoints")
+    found = (Endpoint(resource) for resource in pages)
+    return sorted((e for e in found if e.labels.get(OWNER) == name), key=lambda e: e.id)
 
 
 def find_endpoint(service: Service, endpoint: str) -> Endpoint | None:

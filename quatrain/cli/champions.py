@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from quatrain.cli import completion
-from quatrain.cli.options import JSON, NOTIFY, ROOT, with_options
+from quatrain.cli.options import JSON, NOTIFY, PLAN, ROOT, with_options
 
 WHY: Any = {"metavar": "TEXT", "help": "Say why; it is recorded with your name."}
 
@@ -72,22 +72,44 @@ def promote(
 @click.option("--reason", required=True, **WHY)
 @with_options(*ROOT)
 @NOTIFY
+@PLAN
 @JSON
 def rollback(
-    name: str, to: str, reason: str, root: str, cloud: str, notify: str, as_json: bool
+    name: str,
+    to: str,
+    reason: str,
+    root: str,
+    cloud: str,
+    notify: str,
+    only_plan: bool,
+    as_json: bool,
 ) -> None:
     """Give the place of model NAME's champion back to the one before.
 
+    With --cloud, it gets all traffic of the endpoints that releases gave to NAME, too: by one call
+    if it is still deployed, else after it was deployed beside what serves. Repeat a call that was
+    cut off: what is done is not done twice.
+
     \b
     Example:
-      quatrain rollback flights --reason "late labels were wrong"
+      quatrain rollback flights --reason "late labels" --cloud cloud.yaml
     """  # noqa: D301
-    from quatrain.face.champions import rollback
+    from quatrain.face.champions import plan_rollback, rollback
 
-    _print(rollback(name, reason, to=to, root=root, cloud=cloud, notify=notify), as_json)
-    if cloud or root.startswith("gs://"):
+    if only_plan:
+        planned = plan_rollback(name, to=to, root=root, cloud=cloud)
+        for words in planned:
+            click.echo(f"would {words}")
+        if not planned:
+            click.echo("nothing would change")
+        return
+    move = rollback(name, reason, to=to, root=root, cloud=cloud, notify=notify)
+    _print(move, as_json)
+    for sentence in move["traffic"]:
+        click.echo(sentence, err=as_json)
+    if root.startswith("gs://") and not cloud:
         click.echo(
-            "an endpoint serves on as it did: `quatrain traffic SPEC --back` moves its traffic",
+            "an endpoint serves on as it did: the same call with --cloud FILE moves its traffic",
             err=True,
         )
 
@@ -95,5 +117,6 @@ def rollback(
 def _print(move: dict[str, Any], as_json: bool) -> None:
     from quatrain.terminal.json_text import json_text
 
-    before = f"in place of run {move['before']}" if move["before"] else "the first"
-    click.echo(json_text(move) if as_json else f"run {move['run']} is the champion, {before}")
+    before = f", in place of run {move['before']}" if move["before"] else ", the first"
+    now = "" if move.get("changed", True) else " already"
+    click.echo(json_text(move) if as_json else f"run {move['run']} is the champion{now}{before}")

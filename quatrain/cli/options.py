@@ -61,6 +61,8 @@ SET = click.option(
     shell_complete=completion.settings,
 )
 
+PLAN = click.option("--plan", "only_plan", is_flag=True, help="Print the changes only.")
+
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 PRICES = click.option(

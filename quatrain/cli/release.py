@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quatrain.cli.options import CLOUD, SET, SPEC, with_options
+from quatrain.cli.options import CLOUD, PLAN, SET, SPEC, with_options
 
 if TYPE_CHECKING:
     from quatrain.components.release.service import Service
     from quatrain.components.release.state import Endpoint
     from quatrain.components.specification.schema import ModelSpec
     from quatrain.vertex.cloud_file import Cloud
-
-PLAN = click.option("--plan", "only_plan", is_flag=True, help="Print the changes only.")
 
 
 @click.command()
@@ -65,7 +63,7 @@ def traffic(spec: Path, back: bool, only_plan: bool, **settings: Any) -> None:
     Example:
       quatrain traffic flights.yaml --back
     """  # noqa: D301
-    from quatrain.components.release.applier import go_back
+    from quatrain.components.release.back import go_back
     from quatrain.components.release.by_hand import describe
 
     service, endpoint = _open(spec, settings)

@@ -12,7 +12,7 @@ from typing import Any
 from quatrain.calls import public
 from quatrain.components import history
 from quatrain.components.buckets import check_buckets, check_same_region
-from quatrain.components.errors import QuatrainError
+from quatrain.components.errors import QuatrainError, ReleaseError
 from quatrain.components.evaluate import ledger
 from quatrain.components.evaluate.transfer import transfer_run
 from quatrain.components.notify.notice import PROMOTED, ROLLED_BACK, of_move
@@ -26,6 +26,7 @@ from quatrain.results.records import read_record
 from quatrain.results.run_files import files_of_run
 from quatrain.results.summary import RunSummary
 from quatrain.vertex.cloud_file import Cloud, load_cloud
+from quatrain.vertex.releases import plan_back, roll_back
 
 
 @public
@@ -87,6 +88,9 @@ def rollback(
 ) -> dict[str, Any]:
     """Gives the place back to the champion before, or to the model of another run.
 
+    With `cloud`, that model gets all traffic of the endpoints that releases gave to `name`, too. A
+    repeated call changes nothing, and goes on with one that was cut off.
+
     Args:
         name: The model.
         reason: Why; it is recorded with the name of the user.
@@ -97,17 +101,64 @@ def rollback(
         notify: The address of a webhook that hears of it, instead.
 
     Returns:
-        The move: `run`, the run `before` it, `at`, `by` and `reason`.
+        The move: `run`, the run `before` it, `at`, `by` and `reason`; `changed`, whether it was
+        made by this call; and `traffic`, a sentence for each endpoint.
 
     Raises:
-        QuatrainError: There is no champion before, or its artifacts are gone.
+        QuatrainError: There is no champion before, its artifacts are gone, or it has the place by
+            now and an endpoint could not be changed.
     """
     addresses = _addresses(os.fspath(cloud), notify)
     where = open_root(os.fspath(root), os.fspath(cloud))
-    over, run = (None, to) if to else ledger.last_move(where.uri, name)
-    move = _move(_full(where), name, run, reason, over)
-    _send(name, move, ROLLED_BACK, addresses)
-    return move
+    over, run = _run_back(where, name, to)
+    champion = history.champion_of(where.uri, name)
+    if changed := champion is None or champion["run"] != run:
+        move = _move(_full(where), name, run, reason, over, is_rollback=True)
+        _send(name, move, ROLLED_BACK, addresses)
+    else:
+        move = (champion or {}).get("promoted") or {"run": run, "before": ""}
+    traffic: list[str] = []
+    if where.vertex is not None and not where.is_here:
+        digest = (history.champion_of(where.uri, name) or {}).get("metadata", "")
+        try:
+            traffic = roll_back(where.vertex.cloud, name, run, digest, _say)
+        except QuatrainError as error:
+            raise ReleaseError(
+                f"run {run} is the champion of {name}, but not all traffic is moved to it: "
+                f"{error}; then `quatrain rollback {name} --to {run} --reason TEXT --cloud "
+                f"{os.fspath(cloud)}` moves it"
+            ) from error
+    return {**move, "changed": changed, "traffic": traffic}
+
+
+def plan_rollback(
+    name: str,
+    *,
+    to: str = "",
+    root: str | os.PathLike[str] = "",
+    cloud: str | os.PathLike[str] = "",
+) -> list[str]:
+    """Returns in words what `rollback` would do; empty if nothing.
+
+    Raises:
+        QuatrainError: As `rollback`.
+    """
+    where = open_root(os.fspath(root), os.fspath(cloud))
+    _, run = _run_back(where, name, to)
+    digest = ledger.measured_digest(where.uri, name, run)
+    champion = history.champion_of(where.uri, name)
+    words = []
+    if champion is None or champion["run"] != run:
+        before = f", in place of run {champion['run']}" if champion else ""
+        words.append(f"make run {run} the champion{before}")
+    if where.vertex is not None and not where.is_here:
+        words += plan_back(where.vertex.cloud, name, run, digest)
+    return words
+
+
+def _run_back(where: Root, name: str, to: str) -> tuple[str | None, str]:
+    """Returns the run whose place a rollback takes, None for any, and the one that gets it."""
+    return (None, to) if to else ledger.last_move(where.uri, name)
 
 
 @public
@@ -177,12 +228,14 @@ def _full(root: Root) -> str:
     return str(Path(root.uri).resolve()) if root.is_here else root.uri
 
 
-def _move(root: str, name: str, run: str, reason: str, over: str | None = None) -> dict[str, Any]:
+def _move(
+    root: str, name: str, run: str, reason: str, over: str | None = None, is_rollback: bool = False
+) -> dict[str, Any]:
     if not reason.strip():
         raise QuatrainError(
             f"no reason for run {run}; add a few words that say why, by --reason TEXT"
         )
-    move = ledger.promote_run(root, name, run, _user(), reason, over)
+    move = ledger.promote_run(root, name, run, _user(), reason, over, is_rollback)
     if not is_remote(root):
         follow_champion(Path(root, name))
     return move
@@ -213,7 +266,11 @@ def _send(name: str, move: Mapping[str, Any], event: str, addresses: Mapping[str
     """Sends a notice of a move, which has been made whatever becomes of the notice."""
     if addresses:
         for line in send(of_move(name, move, event), addresses):
-            print(line, file=sys.stderr)
+            _say(line)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _user() -> str:

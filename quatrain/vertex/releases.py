@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from quatrain.components import history
-from quatrain.components.errors import ArtifactError
-from quatrain.components.release.candidate import Candidate
+from quatrain.components.errors import ArtifactError, QuatrainError, ReleaseError
+from quatrain.components.release.back import Rollback
+from quatrain.components.release.candidate import DIGITS, Candidate
 from quatrain.components.release.of_run import candidate_of
 from quatrain.components.release.service import Service
+from quatrain.components.release.state import endpoints_of
 from quatrain.components.specification.release import Release
 from quatrain.components.tiers import prices
 from quatrain.vertex.cloud_file import Cloud
@@ -53,3 +57,65 @@ def candidate_in(cloud: Cloud, name: str, run: str = "") -> Candidate:
             )
         run = str(champion["run"])
     return candidate_of(root, name, run, cloud.image.steps)
+
+
+def plan_back(cloud: Cloud, name: str, run: str, digest: str) -> list[str]:
+    """Returns in words what `roll_back` would do.
+
+    Args:
+        cloud: The project, the location, the root and the image.
+        name: The name of the model.
+        run: The run.
+        digest: The sha256 of its model's metadata.json.
+
+    Raises:
+        QuatrainError: The run was not measured, or the service cannot be read.
+    """
+    rollback = _rollback(cloud, name, run, digest, print)
+    return [w for e in endpoints_of(rollback.service, name) if (w := rollback.plan(e))]
+
+
+def roll_back(
+    cloud: Cloud, name: str, run: str, digest: str, report: Callable[[str], None]
+) -> list[str]:
+    """Gives all traffic of the endpoints of a model to a run, and returns a sentence for each.
+
+    Args:
+        cloud: The project, the location, the root and the image.
+        name: The name of the model.
+        run: The run.
+        digest: The sha256 of its model's metadata.json.
+        report: Receives each action in words.
+
+    Raises:
+        QuatrainError: The service cannot be read, or an endpoint could not be changed.
+    """
+    rollback = _rollback(cloud, name, run, digest, lambda words: report(f"  {words}"))
+    endpoints = endpoints_of(rollback.service, name)
+    if not endpoints:
+        return [f"no endpoint of {cloud.project}, {cloud.location} was given to model {name}"]
+    sentences, failures = [], []
+    for endpoint in endpoints:
+        try:
+            sentences.append(rollback.apply(endpoint))
+        except QuatrainError as error:
+            failures.append(f"{rollback.share_in_words(endpoint.id)} ({error})")
+    if failures:
+        outcome = "; ".join(sentences + failures)
+        raise ReleaseError(f"{outcome}; mend that, or look at `quatrain traffic SPEC`")
+    return sentences
+
+
+def _rollback(
+    cloud: Cloud, name: str, run: str, digest: str, report: Callable[[str], None]
+) -> Rollback:
+    root = cloud.root.rstrip("/")
+    return Rollback(
+        service_of(cloud),
+        name,
+        run,
+        digest[:DIGITS],
+        cloud.image.steps,
+        lambda image: candidate_of(root, name, run, image),
+        report,
+    )

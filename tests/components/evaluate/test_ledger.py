@@ -164,6 +164,9 @@ def test_python_promotes_rolls_back_and_moves_the_link(root: Path) -> None:
     move = quatrain.rollback(NAME, "no better", root=root)
     assert (move["run"], move["before"], move["reason"]) == ("run-1", "run-2", "no better")
     assert (root / NAME / "champion").readlink() == Path("run-1")
+    again = quatrain.rollback(NAME, "once more", root=root)
+    assert (again["changed"], again["at"], again["reason"]) == (False, move["at"], "no better")
+    assert len(history.moves(str(root), NAME)) == 3
     quatrain.rollback(NAME, "after all", to="run-2", root=root)
     assert champion(root)["run"] == "run-2"
     with pytest.raises(QuatrainError, match="no reason for run run-1; add a few words"):
@@ -207,7 +210,7 @@ def test_a_rollback_in_a_bucket_names_the_command_that_moves_the_traffic(
         main(["rollback", NAME, "--reason", "no better", "--root", "gs://b"])
     printed = capsys.readouterr()
     assert printed.out == "run run-1 is the champion, in place of run run-2\n"
-    assert "`quatrain traffic SPEC --back` moves its traffic" in printed.err
+    assert "the same call with --cloud FILE moves its traffic" in printed.err
 
 
 def test_the_verbs_say_who_is_the_champion_now(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 import json
@@ -15,8 +16,10 @@ import pytest
 import requests
 
 from quatrain.components.release.applier import Applier
+from quatrain.components.release.back import Rollback
 from quatrain.components.release.candidate import Candidate
 from quatrain.components.release.service import Service
+from quatrain.components.release.state import endpoints_of
 from quatrain.components.specification.release import Release
 from tests.emulators import vertex
 from tests.emulators.serving import Serving
@@ -130,6 +133,22 @@ class Project:
 
     def release(self, candidate: Candidate, **settings: Any) -> str:
         return self.applier(candidate, **settings).apply()
+
+    def roll_back(self, candidate: Candidate) -> list[str]:
+        """Rolls the endpoints of a model back to a run."""
+        rollback = Rollback(
+            self.service(),
+            candidate.name,
+            candidate.run,
+            candidate.label,
+            IMAGE,
+            lambda image: dataclasses.replace(candidate, image=image),
+            self.words.append,
+        )
+        found = endpoints_of(rollback.service, candidate.name)
+        for endpoint in found:
+            self.words += [rollback.plan(endpoint)]
+        return [rollback.apply(endpoint) for endpoint in found]
 
     @property
     def endpoint(self) -> Any:

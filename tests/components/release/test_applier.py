@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from quatrain.components.errors import ReleaseError
-from quatrain.components.release.applier import go_back
+from quatrain.components.release.back import go_back
 from quatrain.components.release.by_hand import empty
 from quatrain.components.release.state import find_endpoint
 from tests.components.release.conftest import Killed, Project
