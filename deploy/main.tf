@@ -98,6 +98,7 @@ resource "google_project_iam_member" "trainer" {
   for_each = toset(concat(
     ["roles/aiplatform.user", "roles/logging.logWriter"],
     var.dataflow ? ["roles/dataflow.developer", "roles/dataflow.worker"] : [],
+    var.prediction_tables ? ["roles/bigquery.jobUser"] : [],
   ))
 
   project = var.project

@@ -55,6 +55,12 @@ variable "dataflow" {
   default     = false
 }
 
+variable "prediction_tables" {
+  description = "Whether predictions may be loaded into tables of BigQuery. Their dataset is yours: docs/security.md."
+  type        = bool
+  default     = false
+}
+
 variable "cloud_build" {
   description = "Whether Cloud Build may build the images, for those without Docker."
   type        = bool

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.help_option("-h", "--help", hidden=True)  # its line is the one that does not fit a screen
 @SPEC
 @with_options(*JOB)
 @click.option(
@@ -56,6 +57,8 @@ def submit(
     if fallback and not waits:
         raise click.UsageError("--fallback needs --wait: only then does submit see why a job fails")
     request = request_of(spec, settings)
+    if request.predicts and (wrong := _of_training(request.tier, fallback, no_cache)):
+        raise click.UsageError(f"--predict trains and caches nothing; leave out {wrong}")
     # Every tier is checked before the first one costs anything.
     with tempfile.TemporaryDirectory(prefix="quatrain-submit-") as folder:
         jobs = [
@@ -72,7 +75,8 @@ def submit(
 
     vertex = Vertex(jobs[0].cloud)
     jobs[0].write_spec()
-    first_id = job_id or submission.new_job_id(jobs[0].spec.name)
+    name = f"{jobs[0].spec.name}{'-predictions' if request.predicts else ''}"
+    first_id = job_id or submission.new_job_id(name)
     for number, job in enumerate(jobs, 1):
         sent_id = first_id if number == 1 else f"{first_id}-{number}"
         # One cache key for all: the next job takes the rows that the first one preprocessed.
@@ -90,6 +94,12 @@ def submit(
                 ) from error
             following = jobs[number].tier.name
             click.echo(f"{error}\nnow with tier {following} instead of {job.tier.name}", err=True)
+
+
+def _of_training(tier: str, fallback: tuple[str, ...], no_cache: bool) -> str:
+    """Returns the option that is about a training, if there is one."""
+    options = {"--tier": tier, "--fallback": fallback, "--no-cache": no_cache}
+    return next((name for name, value in options.items() if value), "")
 
 
 def _send(vertex: Vertex, sent: Submission) -> None:

@@ -110,7 +110,11 @@ RUNNER_OPTION = click.option(
 TRUST = click.option(
     "--trust", is_flag=True, help="Take a FILE that compile would not write: a program."
 )
+PREDICTS = click.option(
+    "--predict", "predicts", is_flag=True, help="Predict by the champion; do not train."
+)
 JOB = (
+    PREDICTS,
     *CLOUD,
     SET,
     TIER,

@@ -35,7 +35,6 @@ def schedule() -> None:
 @schedule.command("apply")
 @click.help_option("-h", "--help", hidden=True)  # its line is the one that does not fit a screen
 @SPEC
-@click.option("--predict", "predicts", is_flag=True, help="Predict by the champion; do not train.")
 @with_options(*JOB)
 @click.option(
     "--cron",

@@ -220,7 +220,7 @@ def compile_for(
     if compiled.predicts != predicts:
         raise CloudError(
             f"{compiled.path.name} predicts, but the job trains; `quatrain predict SPEC "
-            f"--pipeline` runs it here, `quatrain schedule apply --predict` on Vertex AI"
+            f"--pipeline` runs it here, `quatrain submit SPEC --predict` on Vertex AI"
             if compiled.predicts
             else f"{compiled.path.name} trains, but the job predicts; leave out --predict"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from quatrain.components.specification.schema import ModelSpec
@@ -84,6 +84,8 @@ def resources(
     for uri in spec.source.uri:
         if is_table(uri):
             yield _dataset(uri)
+    if spec.predict and spec.predict.table:
+        yield _prediction_dataset(spec.predict.table, cloud.location)
     if runner == "dataflow" and str(options.get("use_public_ips")).lower() != "true":
         yield _subnetwork(cloud, options)
 
@@ -192,6 +194,24 @@ def _dataset(uri: str) -> Resource:
         f"bq ls --project_id={project}",
         f"bq show {project}:{dataset}",
     )
+
+
+def _prediction_dataset(uri: str, region: str) -> Resource:
+    """Returns the dataset of the table that predictions are loaded into, from a bucket."""
+    project, dataset, _ = uri.removeprefix("bq://").split(".", 2)
+    create = f"bq mk --location={region} {project}:{dataset}"
+
+    def problem(answer: Mapping[str, Any]) -> Problem | None:
+        location = str(answer.get("location", "")).lower()
+        if location in (region, "us") or (location == "eu" and region.startswith("europe-")):
+            return None  # https://cloud.google.com/bigquery/docs/batch-loading-data#data-locations
+        return (
+            f"dataset {project}.{dataset} is in {location or 'no known place'}, and predictions "
+            f"are loaded into it from a bucket in {region}, which BigQuery refuses",
+            create,
+        )
+
+    return replace(_dataset(uri), creation=create, problem=problem)
 
 
 def _subnetwork(cloud: Cloud, options: Mapping[str, Any]) -> Resource:

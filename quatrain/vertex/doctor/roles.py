@@ -30,6 +30,8 @@ workers."""
 SOURCE_ROLE = "roles/storage.objectViewer"
 READ_SESSION = "roles/bigquery.readSessionUser"
 TABLE_ROLE = "roles/bigquery.dataViewer"
+DATASET_ROLE, LOAD_ROLE = "roles/bigquery.dataEditor", "roles/bigquery.jobUser"
+"""What loads predictions into a table: the first makes and writes it, the second runs the job."""
 REPOSITORY_ROLE = "roles/artifactregistry.reader"
 KEY_ROLE = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
 ATTACHMENT_ROLE = "roles/compute.networkAdmin"
@@ -63,6 +65,8 @@ STRONGER = {
         "roles/viewer",
         *_BASIC,
     ),
+    DATASET_ROLE: ("WRITER", "OWNER", "roles/bigquery.dataOwner", "roles/bigquery.admin", *_BASIC),
+    LOAD_ROLE: ("roles/bigquery.user", "roles/bigquery.admin", *_BASIC),
     REPOSITORY_ROLE: (
         "roles/artifactregistry.writer",
         "roles/artifactregistry.repoAdmin",
@@ -108,13 +112,22 @@ class Grant:
         member: Who needs them, in IAM's form; empty if the project's number is not known.
         roles: The roles.
         policies: Where one of them may stand; the message names the first.
-        command: The command that gives one, without the member and the role.
+        command: The command that gives one, without the member and the role; or with {member} and
+            {role} in it.
+        look: The command that shows who has what; by default it follows from `command`.
     """
 
     member: str
     roles: tuple[str, ...]
     policies: tuple[Policy, ...]
     command: str
+    look: str = ""
+
+    def command_for(self, role: str) -> str:
+        """Returns the command that gives a role."""
+        if "{role}" in self.command:
+            return self.command.format(member=self.member, role=role)
+        return f"{self.command} --member={self.member} --role={role}"
 
 
 def findings(apis: GoogleApis, spec: ModelSpec, runner: str) -> Iterator[Finding]:
@@ -152,7 +165,7 @@ def findings(apis: GoogleApis, spec: ModelSpec, runner: str) -> Iterator[Finding
         elif absent:
             where = grant.policies[0].where
             missing.setdefault(grant.member, []).extend(f"{role} on {where}" for role in absent)
-            commands += [f"{grant.command} --member={grant.member} --role={r}" for r in absent]
+            commands += [grant.command_for(r) for r in absent]
     for grant, why in unanswered:
         yield _unanswered(grant, cloud, why)
     if missing:
@@ -186,6 +199,7 @@ def grants(spec: ModelSpec, cloud: Cloud, runner: str, number: str) -> Iterator[
     )
     yield Grant(account, BUCKET_ROLES, (_bucket(bucket), project), _bucket_command(bucket))
     yield from _source_grants(spec, cloud, account, bucket)
+    yield from _prediction_grants(spec, cloud, account)
     yield from _repository_grants(cloud, account, runner, number)
     if cloud.encryption_key:
         key = Policy("the key", "cloudkms", f"v1/{cloud.encryption_key}:getIamPolicy", False)
@@ -220,6 +234,23 @@ def _source_grants(spec: ModelSpec, cloud: Cloud, account: str, root: str) -> It
         if bucket != root:
             either = (_bucket(bucket), _project(cloud.project))
             yield Grant(account, (SOURCE_ROLE,), either, _bucket_command(bucket))
+
+
+def _prediction_grants(spec: ModelSpec, cloud: Cloud, account: str) -> Iterator[Grant]:
+    """Yields what the run's account needs to load predictions into a table."""
+    if not (spec.predict and spec.predict.table):
+        return
+    project, dataset, _ = spec.predict.table.removeprefix("bq://").split(".", 2)
+    path = f"bigquery/v2/projects/{project}/datasets/{dataset}"
+    places = (Policy(f"dataset {project}.{dataset}", "bigquery", path, False), _project(project))
+    jobs = _project(cloud.project)
+    yield Grant(account, (LOAD_ROLE,), (jobs,), _project_command(cloud.project))
+    grant = (
+        f"bq query --project_id={cloud.project} --use_legacy_sql=false "
+        f"'GRANT `{{role}}` ON SCHEMA `{project}.{dataset}` TO \"{{member}}\"'"
+    )
+    look = f"bq show --format=prettyjson {project}:{dataset}"
+    yield Grant(account, (DATASET_ROLE,), places, grant, look)
 
 
 def _repository_grants(cloud: Cloud, account: str, runner: str, number: str) -> Iterator[Grant]:
@@ -268,7 +299,9 @@ def _unanswered(grant: Grant, cloud: Cloud, why: str) -> Finding:
         "roles",
         "unchecked",
         f"whether {who} has {', '.join(grant.roles)} on {grant.policies[0].where}: {why}",
-        _look(cloud) if grant.policies[0] == _project(cloud.project) else _show(grant.command),
+        _look(cloud)
+        if grant.policies[0] == _project(cloud.project)
+        else grant.look or _show(grant.command),
     )
 
 

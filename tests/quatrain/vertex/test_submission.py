@@ -9,6 +9,7 @@ import yaml
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
+from quatrain.pipelines.compiled import compile_pipeline
 from quatrain.vertex.client import AlreadyExists, NoResponse, NotFound, QuotaExceeded, Vertex
 from quatrain.vertex.cloud_file import Cloud, CloudError
 from quatrain.vertex.schedules.cron import read_cron
@@ -180,6 +181,24 @@ def test_a_runner_of_the_command_line_comes_before_that_of_the_cloud(
     assert code == 0, err
     parameters = posted(google)["runtimeConfig"]["parameterValues"]
     assert (parameters["runner"], parameters.get("runner_options")) == (runner, options)
+
+
+def test_a_prediction_is_sent_once_as_its_schedule_would_send_it(google, quatrain, tmp_path):
+    words = ["submit", "toy.yaml", "--predict", "--set", "predict.table=bq://my-project.d.answers"]
+    code, out, err = quatrain(*words, file=None)
+    assert code == 0, err
+    assert out.startswith("job    toy-predictions-2")
+    job = posted(google)
+    file = compile_pipeline(tmp_path / "prediction.yaml", IMAGE, retries=1, predicts=True)
+    assert job["pipelineSpec"] == yaml.safe_load(file.read_bytes())
+    parameters = job["runtimeConfig"]["parameterValues"]
+    assert set(parameters) == {"spec", "project", "location", "root", "runner"}
+    assert json.loads(parameters["spec"])["predict"]["table"] == "bq://my-project.d.answers"
+    for option in (["--tier", "BASIC_GPU"], ["--no-cache"], ["--wait", "--fallback", "BASIC"]):
+        code, _, err = quatrain(*words, *option, file=None)
+        assert code == 2
+        assert "--predict trains and caches nothing; leave out --" in err
+    assert len(google.jobs) == 1
 
 
 def test_a_tuning_does_not_go_with_a_psc_interface(google, quatrain):

@@ -11,7 +11,9 @@ from quatrain.vertex.doctor.roles import (
     ACCOUNT_ROLES,
     ATTACHMENT_ROLE,
     BUCKET_ROLES,
+    DATASET_ROLE,
     KEY_ROLE,
+    LOAD_ROLE,
     PROJECT_ROLES,
     READ_SESSION,
     REPOSITORY_ROLE,
@@ -35,6 +37,7 @@ NETWORK = "projects/12345/global/networks/vpc"
 ATTACHMENT = "projects/my-project/regions/europe-west4/networkAttachments/a"
 SUBNET = "/compute/v1/projects/my-project/regions/europe-west4/subnetworks"
 TABLE = "projects/my-project/datasets/d/tables/t"
+PREDICTIONS = "/bigquery/v2/projects/my-project/datasets/answers"
 TRAINING = "CustomModelTraining{}PerProjectPerRegion custom_model_training_{}"
 OTHER_IMAGE = IMAGE.replace("my-project", "other-project") + ELSEWHERE.partition(":")[2]
 
@@ -64,6 +67,7 @@ def project(monkeypatch, tmp_path):
             *PROJECT_ROLES,
             *RUNNER_ROLES["dataflow"],
             READ_SESSION,
+            LOAD_ROLE,
         ),
         TRAINER: ACCOUNT_ROLES,
         "gs://my-bucket": BUCKET_ROLES,
@@ -89,6 +93,10 @@ def project(monkeypatch, tmp_path):
         f"/v1/{KEY}": {"name": KEY, "primary": {"state": "ENABLED"}},
         f"/v1/{REPOSITORIES}/templates": {"format": "KFP"},
         "/bigquery/v2/projects/my-project/datasets/d": {"access": []},
+        PREDICTIONS: {
+            "location": "europe-west4",
+            "access": [{"role": "WRITER", "userByEmail": TRAINER}],
+        },
     }
     limits = {"europe-west4": 2200, "us-west2": 2200}
     names = {
@@ -134,6 +142,10 @@ def train(**changes):
 
 def source(uri):
     return lambda p: p.spec.update(source={"uri": uri})
+
+
+def predicts(p):
+    p.spec.update(predict={"table": "bq://my-project.answers.t"})
 
 
 def lacks(resource, *roles):
@@ -336,6 +348,26 @@ WRONG = {
         "there is no dataset my-project.d",
         "bq ls --project_id=my-project",
     ),
+    "dataset of predictions absent": (
+        [predicts, lost(PREDICTIONS)],
+        "there is no dataset my-project.answers",
+        "bq mk --location=europe-west4 my-project:answers",
+    ),
+    "dataset of predictions elsewhere": (
+        [predicts, has(PREDICTIONS, location="asia-east1")],
+        "dataset my-project.answers is in asia-east1, and predictions are loaded into it from a",
+        "bq mk --location=europe-west4 my-project:answers",
+    ),
+    "dataset of predictions not for the account": (
+        [predicts, has(PREDICTIONS, access=[{"role": "READER", "userByEmail": TRAINER}])],
+        f"lacks {DATASET_ROLE} on dataset my-project.answers",
+        f'GRANT `{DATASET_ROLE}` ON SCHEMA `my-project.answers` TO "serviceAccount:{TRAINER}"',
+    ),
+    "no load jobs": (
+        [predicts, lacks("projects/my-project", LOAD_ROLE)],
+        "lacks roles/bigquery.jobUser on project my-project",
+        "--role=roles/bigquery.jobUser",
+    ),
     "source on this machine": (
         [source("toy.csv")],
         "toy.csv is on this machine",
@@ -460,6 +492,7 @@ def doctor(project, capsys, *arguments):
         [train(tier="L4")],
         [train(tier="H100_SPOT")],
         [source(BQ)],
+        [predicts],
         [dataflow],
         [cloud(network=NETWORK, encryption_key=KEY)],
         [cloud(psc_interface=ATTACHMENT)],
