@@ -330,7 +330,8 @@ def test_a_passed_gate_raises_nothing_and_records_the_run_for_later_ones(
     assert recorded["gate_passed"] == 1.0
     runs = history.earlier_runs(str(tmp_path / "runs"), "hand-made")
     assert {role: r["run"] for role, r in runs.items()} == {"previous": "one", "champion": "one"}
-    assert runs["champion"]["model"] == str(models["binary"].parent)
+    assert runs["previous"]["model"] == str(models["binary"].parent)
+    assert runs["champion"]["model"] == str(tmp_path / "runs/hand-made/versions/one")
     assert runs["champion"]["split"]["keys"] == ["day"]
     assert runs["champion"]["metadata"] == sha256_of(models["binary"] / "metadata.json")
 
