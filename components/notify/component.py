@@ -32,13 +32,6 @@ def notify(
         sent: What became of the notice. Its folder lies beside those of the other tasks.
         experiment: The experiment of Vertex AI that the run is mirrored to; if empty, none.
     """
-    if experiment:
-        from quatrain.components.notify.metadata_store import MetadataStore
-        from quatrain.components.notify.mirror import mirror_run
-
-        store = MetadataStore(project, location)
-        message = status.error_message or ""
-        print(mirror_run(store, experiment, spec, root, run, status.state, message), flush=True)
     if addresses:
         from quatrain.components.notify.run import notify_of
 
@@ -51,3 +44,10 @@ def notify(
         # KFP's launcher fails a task that leaves no file of an output (launcher_v2.go,
         # collectOutputParameters).
         Path(sent).write_text("[]", encoding="utf-8")
+    if experiment:
+        from quatrain.components.notify.metadata_store import MetadataStore
+        from quatrain.components.notify.mirror import mirror_run
+
+        store = MetadataStore(project, location)
+        message = status.error_message or ""
+        print(mirror_run(store, experiment, spec, root, run, status.state, message), flush=True)
