@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from quatrain.components.errors import QuatrainError
+from quatrain.components.notify.bodies import body_for
 from quatrain.components.notify.notice import Notice
 from quatrain.components.wording import first_line
 
@@ -34,11 +35,6 @@ TRANSIENT = (429, 502, 503, 504)
 """The answers that are worth another attempt."""
 MAX_SECRET = 8 << 10
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-_TEXT_ALONE = ("chat.googleapis.com", "hooks.slack.com")
-"""Google Chat refuses a field that it does not know, and Slack shows `text` alone."""
-_CARDS = (".logic.azure.com", ".powerplatform.com")
-"""The hosts of Teams' workflows, which take cards
-(https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using)."""
 
 
 class NoticeError(QuatrainError):
@@ -167,17 +163,6 @@ def _to_webhook(notice: Notice, address: str) -> None:
         address = _secret(address)
         check_webhook(address)
     _post(address, body_for(notice, urlsplit(address).hostname or ""))
-
-
-def body_for(notice: Notice, host: str) -> dict[str, Any]:
-    """Returns the body that a host takes: for people at a chat service, with fields elsewhere."""
-    if host.endswith(_CARDS):
-        text = {"type": "TextBlock", "text": notice.text, "wrap": True}
-        card = {"type": "AdaptiveCard", "version": "1.4", "body": [text]}
-        kind = "application/vnd.microsoft.card.adaptive"
-        return {"type": "message", "attachments": [{"contentType": kind, "content": card}]}
-    text_alone = {"text": notice.text}
-    return text_alone if host in _TEXT_ALONE else {**text_alone, "quatrain": notice.as_json()}
 
 
 def _to_topic(notice: Notice, topic: str) -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from quatrain.components.errors import DriftFailed, GateFailed, ReleaseError
 from quatrain.components.notify import failures, sending
+from quatrain.components.notify.bodies import MAX_DISCORD, body_for
 from quatrain.components.notify.notice import MAX_TEXT, Notice, of_move, of_run
 from quatrain.components.notify.run import notify_of
-from quatrain.components.notify.sending import NoticeError, body_for, check_webhook, send, shown
+from quatrain.components.notify.sending import NoticeError, check_webhook, send, shown
 from tests.emulators.notices import notices_server
 from tests.emulators.tls import make_certificate
 
@@ -111,15 +112,12 @@ def test_a_long_reason_is_cut(tmp_path):
     assert len(notice.reason) == MAX_TEXT
 
 
-def test_a_server_gets_the_text_and_the_fields_and_a_chat_service_what_it_takes(server):
+def test_a_server_gets_the_text_and_the_fields(server):
     (line,) = send(NOTICE, {"webhook": f"{server.url}/hook"})
     assert line == f"notify: failed: sent to {server.url}/..."
     (body,) = server.posts("/hook")
     assert body["text"].startswith("toys: run run-1 failed in step train (export): the disk is")
     assert body["quatrain"]["advice"] == "make room"
-    assert list(body_for(NOTICE, "chat.googleapis.com")) == ["text"]
-    card = body_for(NOTICE, "x.westeurope.logic.azure.com")
-    assert card["attachments"][0]["content"]["body"][0]["text"] == NOTICE.text
 
 
 @pytest.fixture
@@ -135,6 +133,58 @@ def untrusted(tmp_path):
     yield f"https://localhost:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+MARKED = Notice(
+    "held", "toys", "r", reason="<!channel> a*b* & <users/all> @everyone", advice="x_y_"
+)
+
+
+def texts(value):
+    """Yields every text of a body."""
+    inner = value.values() if isinstance(value, dict) else value
+    for each in [value] if isinstance(value, str) else inner if not isinstance(value, bool) else []:
+        yield from [each] if isinstance(each, str) else texts(each)
+
+
+def test_slack_s_three_characters_are_entities_and_its_markup_is_off():
+    body = body_for(MARKED, "hooks.slack.com")
+    assert body["text"].startswith(
+        "toys: run r passed its bounds and is held: &lt;!channel&gt; a*b*"
+    )
+    assert "&amp; &lt;users/all&gt;" in body["text"]
+    assert (sorted(body), body["mrkdwn"]) == (["mrkdwn", "text"], False)
+
+
+def test_google_chat_gets_a_card_whose_text_is_escaped_html():
+    body = body_for(MARKED, "chat.googleapis.com")
+    assert sorted(body) == ["cardsV2"]
+    [text] = [each for each in texts(body) if "held" in each]
+    assert "&lt;users/all&gt;" in text and "<br>To do: x_y_" in text
+    assert "<" not in text.replace("<br>", "")
+
+
+@pytest.mark.parametrize("host", ["x.westeurope.logic.azure.com", "a.b.api.powerplatform.com"])
+def test_teams_gets_a_card_of_text_runs_which_have_no_markdown(host):
+    [attachment] = body_for(MARKED, host)["attachments"]
+    blocks = attachment["content"]["body"]
+    assert {block["type"] for block in blocks} == {"RichTextBlock"}
+    runs = [run for block in blocks for run in block["inlines"]]
+    assert "\n".join(run["text"] for run in runs) == MARKED.text
+
+
+def test_discord_mentions_nobody_and_takes_2000_characters():
+    body = body_for(MARKED, "discord.com")
+    assert body["allowed_mentions"] == {"parse": []}
+    assert r"\<\!" not in body["content"] and r"a\*b\*" in body["content"]
+    assert r"\@everyone" in body["content"] and r"x\_y\_" in body["content"]
+    long = body_for(Notice("held", "toys", "r", reason="*" * 1500), "discord.com")["content"]
+    assert len(long) <= MAX_DISCORD and long.endswith("* ...")
+
+
+@pytest.mark.parametrize("host", ["evilhooks.slack.com.example.org", "localhost", "notdiscord.com"])
+def test_any_other_host_gets_the_fields_too(host):
+    assert sorted(body_for(MARKED, host)) == ["quatrain", "text"]
 
 
 FAULTS = {
