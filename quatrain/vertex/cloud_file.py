@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from quatrain.components.documents import DocumentError, read_documents, requirement
 from quatrain.components.errors import QuatrainError
 from quatrain.components.image import LAUNCHER_IMAGE
-from quatrain.components.notify.sending import NoticeError, check_topic, check_webhook
+from quatrain.components.notify.sending import SECRET, NoticeError, check_topic, check_webhook
 from quatrain.components.wording import near
 from quatrain.validation.load import override
 from quatrain.validation.problems import PLACEHOLDER
@@ -145,12 +145,14 @@ class Notify(BaseModel):
     Attributes:
         webhook: An https address, or the version of a secret that holds one.
         pubsub: A topic of Pub/Sub.
+        predicted: Whether a prediction that succeeds without drift sends a notice, too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     webhook: str | None = None
     pubsub: str | None = None
+    predicted: bool = False
 
     @model_validator(mode="after")
     def _right(self) -> Notify:
@@ -166,9 +168,15 @@ class Notify(BaseModel):
         return self
 
     @property
+    def secret(self) -> str | None:
+        """The version of a secret that holds the webhook's address; None if it is no secret."""
+        return self.webhook if self.webhook and SECRET.fullmatch(self.webhook) else None
+
+    @property
     def addresses(self) -> dict[str, str]:
         """The addresses by their kind."""
-        return self.model_dump(exclude_none=True)
+        found = {"webhook": self.webhook, "pubsub": self.pubsub}
+        return {kind: address for kind, address in found.items() if address is not None}
 
 
 class Cloud(BaseModel):
@@ -314,7 +322,13 @@ def _sentence(error: Any) -> str:
         return f"{at}: {error['ctx']['error']}"
     if kind == "literal_error":
         return f"{at}: unknown word {error['input']!r}{near(error['input'], ('fast', 'slow'))}"
-    return f"{at}: {requirement(error)}, not {error['input']!r}"
+    return f"{at}: {requirement(error)}, not {_quoted(at, error['input'])}"
+
+
+def _quoted(where: str, value: Any) -> str:
+    """Returns a value for a message; of an address of notices, a secret, only its type."""
+    is_secret = where.partition(".")[0] == "notify"
+    return f"this {type(value).__name__}" if is_secret else repr(value)
 
 
 def _problems(value: Mapping[str, Any], allow_tag: bool) -> Iterator[str]:
@@ -361,9 +375,11 @@ def _text_problems(value: Any, where: str) -> Iterator[str]:
         for entry in value:
             yield from _text_problems(entry, where)
     elif isinstance(value, str) and PLACEHOLDER in value:
-        yield f"{where or 'key'}: {value!r} holds {PLACEHOLDER!r}, which a pipeline replaces"
+        shown = _quoted(where, value)
+        yield f"{where or 'key'}: {shown} holds {PLACEHOLDER!r}, which a pipeline replaces"
     elif isinstance(value, str) and not value.isprintable() and where not in _FORMS:
-        yield f"{where or 'key'}: {value!r} holds a control character; remove it"
+        shown = _quoted(where, value)
+        yield f"{where or 'key'}: {shown} holds a control character; remove it"
 
 
 def _label_problems(labels: Mapping[Any, Any]) -> Iterator[str]:

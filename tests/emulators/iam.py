@@ -1,10 +1,11 @@
 """A small IAM, Compute Engine, KMS, Artifact Registry, BigQuery and Cloud Quotas of a project.
 
 Paths and shapes are those of the REST references (v1 of Resource Manager, IAM, KMS, Artifact
-Registry and Cloud Quotas, v2 of BigQuery, the JSON API of Cloud Storage, v1 of Compute Engine): a
-policy is `{"bindings": [{"role", "members"}]}`, read by POST or, of KMS and Artifact Registry, by
-GET; an aggregated list has an entry for every zone, with a warning where nothing matches; a
-QuotaInfo has the values of its regions as text, without those that are 0
+Registry, Pub/Sub, Secret Manager and Cloud Quotas, v2 of BigQuery, the JSON API of Cloud Storage,
+v1 of Compute Engine): a policy is `{"bindings": [{"role", "members"}]}`, read by POST or, of KMS,
+Artifact Registry, Pub/Sub and Secret Manager, by GET; an aggregated list has an entry for every
+zone, with a warning where nothing matches; a QuotaInfo has the values of its regions as text,
+without those that are 0
 (https://docs.cloud.google.com/docs/quotas/reference/rest/v1/folders.locations.services.quotaInfos).
 """
 
@@ -17,12 +18,16 @@ from urllib.parse import parse_qs, urlsplit
 
 NUMBER = "12345"
 QUOTAS = r"/v1/projects/[^/]+/locations/global/services/aiplatform\.googleapis\.com/quotaInfos"
-_DOCUMENTS = r"/(compute/v1|bigquery/v2|v1/projects/.+/(keyRings|repositories))/"
+_DOCUMENTS = r"/(compute/v1|bigquery/v2|v1/projects/.+/(keyRings|repositories|topics|secrets))/"
 _POLICIES = (
     ("POST", r"/v1/(projects/[^/]+):getIamPolicy", "{}"),
     ("POST", r"/v1/projects/-/serviceAccounts/([^/]+):getIamPolicy", "{}"),
     ("POST", r"/bigquery/v2/(projects/.+/tables/[^/]+):getIamPolicy", "{}"),
-    ("GET", r"/v1/(projects/.+/(?:cryptoKeys|repositories)/[^/]+):getIamPolicy", "{}"),
+    (
+        "GET",
+        r"/v1/(projects/.+/(?:cryptoKeys|repositories|topics|secrets)/[^/]+):getIamPolicy",
+        "{}",
+    ),
     ("GET", r"/storage/v1/b/([^/]+)/iam", "gs://{}"),
 )
 

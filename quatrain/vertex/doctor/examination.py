@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 
 from quatrain.components.errors import QuatrainError
 from quatrain.components.image import PYTHON
+from quatrain.components.notify.sending import shown
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import prices, tiers
 from quatrain.components.train.plan import resolve_tier
@@ -98,6 +99,7 @@ def examine(
     if cloud:
         yield run.region(cloud, tier)
         yield from _account(cloud)
+        yield from _notices(cloud)
     if spec and cloud and tier:
         yield from run.findings(spec, cloud, tier)
         yield price(spec, cloud, tier, examination.prices, examination.today)
@@ -208,6 +210,24 @@ def _account(cloud: Cloud) -> Iterator[Finding]:
         )
     else:
         yield Finding("account", "ok", f"the run acts as {account}")
+
+
+def _notices(cloud: Cloud) -> Iterator[Finding]:
+    """Checks to whom a notice goes; none is sent."""
+    if not cloud.notify:
+        return
+    if cloud.notify.webhook and not cloud.notify.secret:
+        yield Finding(
+            "notify",
+            "warning",
+            f"the address of {shown(cloud.notify.webhook)} stands in the parameters of each job, "
+            f"which the console shows; put it into a secret, and name its version as "
+            f"notify.webhook: projects/{cloud.project}/secrets/NAME/versions/latest",
+            f"gcloud secrets create NAME --project={cloud.project} --data-file=FILE",
+        )
+        return
+    addresses = " and ".join(cloud.notify.addresses.values())
+    yield Finding("notify", "ok", f"notices go to {addresses}; none was sent")
 
 
 def _parameters(examination: Examination, spec: ModelSpec, cloud: Cloud) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from typing import Any
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.specification.source import DATED, is_table
 from quatrain.vertex.checks.findings import Finding
-from quatrain.vertex.cloud_file import Cloud
+from quatrain.vertex.cloud_file import Cloud, Notify
 from quatrain.vertex.google_apis import GoogleApis, NoAnswer
 
 TEMPLATES = re.compile(r"https://([a-z0-9-]+)-kfp\.pkg\.dev/([^/]+)/([^/]+)")
@@ -81,6 +81,8 @@ def resources(
         yield _key(cloud.encryption_key)
     if cloud.registry and (match := TEMPLATES.fullmatch(cloud.registry)):
         yield _templates(*match.groups())
+    if cloud.notify:
+        yield from _of_notices(cloud.notify)
     for uri in spec.source.uri:
         if is_table(uri):
             yield _dataset(uri)
@@ -180,6 +182,49 @@ def _templates(location: str, project: str, name: str) -> Resource:
         repository_of(location, project, name),
         f"gcloud artifacts repositories create {named} --repository-format=kfp",
         f"gcloud artifacts repositories describe {named}",
+        problem,
+    )
+
+
+def _of_notices(notify: Notify) -> Iterator[Resource]:
+    if notify.pubsub:
+        yield _topic(notify.pubsub)
+    if notify.secret:
+        yield _secret_version(notify.secret)
+
+
+def _topic(name: str) -> Resource:
+    _, project, _, short = name.split("/")
+    named = f"{short} --project={project}"
+    return Resource(
+        "topic",
+        name,
+        "pubsub",
+        f"v1/{name}",
+        f"gcloud pubsub topics create {named}",
+        f"gcloud pubsub topics describe {named}",
+    )
+
+
+def _secret_version(name: str) -> Resource:
+    """Returns the version of a secret, of which only the state is read, never what it holds."""
+    _, project, _, secret, _, version = name.split("/")
+    named = f"--secret={secret} --project={project}"
+    creation = f"gcloud secrets versions add {secret} --project={project} --data-file=FILE"
+
+    def problem(document: Mapping[str, Any]) -> Problem | None:
+        state = str(document.get("state", "absent"))
+        if state == "ENABLED":
+            return None
+        return f"{name} is {state.lower()}, so no notice can be sent to its address", creation
+
+    return Resource(
+        "secret",
+        name,
+        "secretmanager",
+        f"v1/{name}",
+        f"gcloud secrets create {secret} --project={project}\n{creation}",
+        f"gcloud secrets versions describe {version} {named}",
         problem,
     )
 

@@ -35,6 +35,7 @@ DATASET_ROLE, LOAD_ROLE = "roles/bigquery.dataEditor", "roles/bigquery.jobUser"
 REPOSITORY_ROLE = "roles/artifactregistry.reader"
 KEY_ROLE = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
 ATTACHMENT_ROLE = "roles/compute.networkAdmin"
+TOPIC_ROLE, SECRET_ROLE = "roles/pubsub.publisher", "roles/secretmanager.secretAccessor"
 
 _BASIC = ("roles/editor", "roles/owner")
 STRONGER = {
@@ -76,6 +77,8 @@ STRONGER = {
     ),
     KEY_ROLE: (),
     ATTACHMENT_ROLE: ("roles/compute.admin", *_BASIC),
+    TOPIC_ROLE: ("roles/pubsub.editor", "roles/pubsub.admin", *_BASIC),
+    SECRET_ROLE: ("roles/secretmanager.admin", "roles/owner"),
 }
 """Roles that include a needed one (https://cloud.google.com/iam/docs/roles-permissions). READER,
 WRITER and OWNER are those of a dataset
@@ -201,6 +204,7 @@ def grants(spec: ModelSpec, cloud: Cloud, runner: str, number: str) -> Iterator[
     yield from _source_grants(spec, cloud, account, bucket)
     yield from _prediction_grants(spec, cloud, account)
     yield from _repository_grants(cloud, account, runner, number)
+    yield from _notice_grants(cloud, account)
     if cloud.encryption_key:
         key = Policy("the key", "cloudkms", f"v1/{cloud.encryption_key}:getIamPolicy", False)
         command = f"gcloud kms keys add-iam-policy-binding {cloud.encryption_key}"
@@ -251,6 +255,21 @@ def _prediction_grants(spec: ModelSpec, cloud: Cloud, account: str) -> Iterator[
     )
     look = f"bq show --format=prettyjson {project}:{dataset}"
     yield Grant(account, (DATASET_ROLE,), places, grant, look)
+
+
+def _notice_grants(cloud: Cloud, account: str) -> Iterator[Grant]:
+    """Yields what the run's account needs to send a notice of how the run ended."""
+    if cloud.notify and (topic := cloud.notify.pubsub):
+        _, project, _, name = topic.split("/")
+        policy = Policy(f"topic {name}", "pubsub", f"v1/{topic}:getIamPolicy", False)
+        command = f"gcloud pubsub topics add-iam-policy-binding {name} --project={project}"
+        yield Grant(account, (TOPIC_ROLE,), (policy, _project(project)), command)
+    if cloud.notify and (version := cloud.notify.secret):
+        secret = version.partition("/versions/")[0]
+        _, project, _, name = secret.split("/")
+        policy = Policy(f"secret {name}", "secretmanager", f"v1/{secret}:getIamPolicy", False)
+        command = f"gcloud secrets add-iam-policy-binding {name} --project={project}"
+        yield Grant(account, (SECRET_ROLE,), (policy, _project(project)), command)
 
 
 def _repository_grants(cloud: Cloud, account: str, runner: str, number: str) -> Iterator[Grant]:

@@ -50,6 +50,22 @@ def test_an_override_takes_the_place_of_a_setting(write):
     assert (cloud.labels, cloud.retries) == ({"team": "search"}, 3)
 
 
+@pytest.mark.parametrize(
+    ("notify", "sentence"),
+    [
+        ({"webhook": "https://h.example/T0K3N\t"}, "the webhook 'https://h.example/...' cannot be"),
+        ({"webhook": "https://h.example/T0K3N{{$"}, "notify.webhook: this str holds '{{$'"),
+        ({"webhook": ["https://h.example/T0K3N"]}, "notify.webhook: must be text, not this list"),
+        ("https://h.example/T0K3N", "notify: write a mapping of webhook and pubsub"),
+        ({"pubsub": "T0K3N", "predicted": "T0K3N"}, "notify.predicted: "),
+    ],
+)
+def test_no_message_about_an_address_shows_more_than_its_host(write, notify, sentence):
+    text = "\n".join(problems(write(notify=notify)))
+    assert sentence in text
+    assert "T0K3N" not in text
+
+
 def test_every_problem_is_reported_at_once(write):
     sentences = problems(
         write(projekt="x", project=None, root="bucket", retries=11, failure_policy="quick")

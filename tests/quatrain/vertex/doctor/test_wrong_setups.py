@@ -18,8 +18,10 @@ from quatrain.vertex.doctor.roles import (
     READ_SESSION,
     REPOSITORY_ROLE,
     RUNNER_ROLES,
+    SECRET_ROLE,
     SOURCE_ROLE,
     TABLE_ROLE,
+    TOPIC_ROLE,
 )
 from tests.emulators import iam as iam_emulator
 from tests.emulators import storage as storage_emulator
@@ -38,6 +40,9 @@ ATTACHMENT = "projects/my-project/regions/europe-west4/networkAttachments/a"
 SUBNET = "/compute/v1/projects/my-project/regions/europe-west4/subnetworks"
 TABLE = "projects/my-project/datasets/d/tables/t"
 PREDICTIONS = "/bigquery/v2/projects/my-project/datasets/answers"
+TOPIC, SECRET = "projects/my-project/topics/runs", "projects/my-project/secrets/chat"
+VERSION = f"{SECRET}/versions/latest"
+NOTIFY = {"webhook": VERSION, "pubsub": TOPIC}
 TRAINING = "CustomModelTraining{}PerProjectPerRegion custom_model_training_{}"
 OTHER_IMAGE = IMAGE.replace("my-project", "other-project") + ELSEWHERE.partition(":")[2]
 
@@ -75,6 +80,8 @@ def project(monkeypatch, tmp_path):
         f"{REPOSITORIES}/quatrain": [REPOSITORY_ROLE],
         f"{REPOSITORIES}/templates": [REPOSITORY_ROLE],
         TABLE: [TABLE_ROLE],
+        TOPIC: [TOPIC_ROLE],
+        SECRET: [SECRET_ROLE],
     }
     machines = ["n1-standard-4", "n1-standard-8", "g2-standard-8", "a3-highgpu-1g"]
     zones = {"europe-west4-a": [*machines, "nvidia-l4", "nvidia-tesla-t4", "nvidia-h100-80gb"]}
@@ -97,6 +104,8 @@ def project(monkeypatch, tmp_path):
             "location": "europe-west4",
             "access": [{"role": "WRITER", "userByEmail": TRAINER}],
         },
+        f"/v1/{TOPIC}": {"name": TOPIC},
+        f"/v1/{VERSION}": {"name": f"{SECRET}/versions/3", "state": "ENABLED"},
     }
     limits = {"europe-west4": 2200, "us-west2": 2200}
     names = {
@@ -471,6 +480,37 @@ WRONG = {
         "lacks roles/artifactregistry.reader on repository my-project/quatrain",
         "repositories add-iam-policy-binding quatrain",
     ),
+    # notices
+    "topic absent": (
+        [cloud(notify=NOTIFY), lost(f"/v1/{TOPIC}")],
+        f"there is no topic {TOPIC}",
+        "gcloud pubsub topics create runs --project=my-project",
+    ),
+    "topic not for the account": (
+        [cloud(notify=NOTIFY), lacks(TOPIC, TOPIC_ROLE)],
+        "lacks roles/pubsub.publisher on topic runs",
+        "gcloud pubsub topics add-iam-policy-binding runs --project=my-project --member=",
+    ),
+    "secret absent": (
+        [cloud(notify=NOTIFY), lost(f"/v1/{VERSION}")],
+        f"there is no secret {VERSION}",
+        "gcloud secrets create chat --project=my-project",
+    ),
+    "secret disabled": (
+        [cloud(notify=NOTIFY), has(f"/v1/{VERSION}", state="DISABLED")],
+        "is disabled, so no notice can be sent",
+        "gcloud secrets versions add chat --project=my-project --data-file=FILE",
+    ),
+    "secret not for the account": (
+        [cloud(notify=NOTIFY), lacks(SECRET, SECRET_ROLE)],
+        "lacks roles/secretmanager.secretAccessor on secret chat",
+        "gcloud secrets add-iam-policy-binding chat --project=my-project --member=",
+    ),
+    "webhook without https": (
+        [cloud(notify={"webhook": "http://example.com/T0K3N"})],
+        "the webhook 'http://example.com/...' cannot be used",
+        "write https://HOST/PATH",
+    ),
     "misspelt runner option": (
         [cloud(runner_options={"subnetwrok": "x"})],
         "runner_options: runner option 'subnetwrok' is none of Beam's; did you mean 'subnetwork'",
@@ -497,6 +537,7 @@ def doctor(project, capsys, *arguments):
         [cloud(network=NETWORK, encryption_key=KEY)],
         [cloud(psc_interface=ATTACHMENT)],
         [cloud(registry="https://europe-west4-kfp.pkg.dev/my-project/templates")],
+        [cloud(notify=NOTIFY)],
     ],
 )
 def test_nothing_is_wrong_with_a_right_set_up(project, capsys, changes):
@@ -504,6 +545,15 @@ def test_nothing_is_wrong_with_a_right_set_up(project, capsys, changes):
         change(project)
     code, printed = doctor(project, capsys, "--strict")
     assert (code, "0 errors" in printed, " 0 unchecked" in printed) == (0, True, True), printed
+    asked = project.vertex.user_projects
+    assert not [path for path in asked if path.endswith((":publish", ":access"))]
+
+
+def test_an_address_that_is_no_secret_is_a_warning_without_its_path(project, capsys):
+    project.cloud["notify"] = {"webhook": "https://hooks.example.com/services/T0K3N?key=T0K3N"}
+    code, printed = doctor(project, capsys, "--strict")
+    assert code == 0 and "T0K3N" not in printed
+    assert "the address of https://hooks.example.com/... stands in the parameters of" in printed
 
 
 @pytest.mark.parametrize("wrong", WRONG)
