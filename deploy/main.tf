@@ -21,6 +21,8 @@ resource "google_project_service" "apis" {
     var.dataflow ? ["dataflow.googleapis.com"] : [],
     var.cloud_build ? ["cloudbuild.googleapis.com"] : [],
     length(var.alert_channels) + length(var.releasers) > 0 ? ["monitoring.googleapis.com"] : [],
+    var.notify_topic == null ? [] : ["pubsub.googleapis.com"],
+    var.notify_secret == null ? [] : ["secretmanager.googleapis.com"],
   ))
 
   project            = var.project
@@ -159,6 +161,25 @@ resource "google_artifact_registry_repository_iam_member" "trainer_reads_templat
   repository = google_artifact_registry_repository.templates.name
   role       = "roles/artifactregistry.reader"
   member     = local.trainer
+}
+
+# The last task of a run publishes its notice, and reads the address of a webhook: `notify` in cloud.yaml.
+resource "google_pubsub_topic_iam_member" "trainer_publishes_notices" {
+  count = var.notify_topic == null ? 0 : 1
+
+  project = split("/", var.notify_topic)[1]
+  topic   = split("/", var.notify_topic)[3]
+  role    = "roles/pubsub.publisher"
+  member  = local.trainer
+}
+
+resource "google_secret_manager_secret_iam_member" "trainer_reads_the_webhook" {
+  count = var.notify_secret == null ? 0 : 1
+
+  project   = split("/", var.notify_secret)[1]
+  secret_id = split("/", var.notify_secret)[3]
+  role      = "roles/secretmanager.secretAccessor"
+  member    = local.trainer
 }
 
 resource "google_project_iam_member" "releasers_deploy" {
@@ -323,4 +344,53 @@ resource "google_monitoring_alert_policy" "runs" {
   }
 
   depends_on = [google_project_service.apis]
+}
+
+# Nothing ran that should have. The metrics of Vertex AI count jobs and tasks, and tell neither their model
+# nor their end, so this counts the line that the last task of a run prints. A condition on absence
+# looks back 23.5 hours (https://docs.cloud.google.com/monitoring/alerts/metric-absence), PromQL up to two
+# years (https://docs.cloud.google.com/monitoring/alerts/using-promql).
+resource "google_logging_metric" "runs" {
+  for_each = length(var.alert_channels) == 0 ? {} : var.expected_runs
+
+  project     = var.project
+  name        = "quatrain_runs_${replace(each.key, "-", "_")}"
+  description = "Runs of ${each.key} that succeeded."
+  filter      = "resource.type=\"ml_job\" AND (jsonPayload.message=~\"^notify: ${each.key}: run [^ ]+ (promoted|held|succeeded)\" OR textPayload=~\"^notify: ${each.key}: run [^ ]+ (promoted|held|succeeded)\")"
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+  }
+
+  depends_on = [google_project_service.apis]
+}
+
+resource "google_monitoring_alert_policy" "absent_runs" {
+  for_each = length(var.alert_channels) == 0 ? {} : var.expected_runs
+
+  project               = var.project
+  display_name          = "No run of ${each.key} succeeded in ${each.value} days"
+  combiner              = "OR"
+  severity              = "ERROR"
+  notification_channels = var.alert_channels
+
+  conditions {
+    display_name = "No run of ${each.key} succeeded in ${each.value} days"
+    condition_prometheus_query_language {
+      query                     = "(sum(increase(logging_googleapis_com:user_${google_logging_metric.runs[each.key].name}[${each.value}d])) or vector(0)) < 1"
+      duration                  = "0s"
+      evaluation_interval       = "3600s"
+      disable_metric_validation = true
+    }
+  }
+
+  alert_strategy {
+    auto_close = "604800s"
+  }
+
+  documentation {
+    content   = "`quatrain schedule list` prints whether the schedule is paused, when it starts next, and how its last run ended. docs/operations.md says what to do."
+    mime_type = "text/markdown"
+  }
 }

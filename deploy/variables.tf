@@ -72,3 +72,36 @@ variable "alert_channels" {
   type        = list(string)
   default     = []
 }
+
+variable "notify_topic" {
+  description = "Topic of Pub/Sub that runs may publish notices to, in the form projects/PROJECT/topics/NAME."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.notify_topic == null || can(regex("^projects/[^/]+/topics/[^/]+$", var.notify_topic))
+    error_message = "A topic has the form projects/PROJECT/topics/NAME."
+  }
+}
+
+variable "notify_secret" {
+  description = "Secret with the address of a webhook that runs may read, in the form projects/PROJECT/secrets/NAME."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.notify_secret == null || can(regex("^projects/[^/]+/secrets/[^/]+$", var.notify_secret))
+    error_message = "A secret has the form projects/PROJECT/secrets/NAME, without a version."
+  }
+}
+
+variable "expected_runs" {
+  description = "Days within which a run of each model must have succeeded, such as { flights = 8 } for a weekly schedule. Later, the alert channels hear of it."
+  type        = map(number)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for days in values(var.expected_runs) : days >= 1 && days <= 700 && floor(days) == days])
+    error_message = "Each number is that of whole days, from 1 to 700."
+  }
+}

@@ -150,18 +150,37 @@ def test_every_argument_and_reference_suits_the_schema_of_the_providers(blocks):
 def test_a_wrong_argument_is_found(change, problem):
     schema = json.loads(SCHEMA.read_text())["resources"]
     parsed = parse((ROOT / "deploy/main.tf").read_text().replace(*change))
-    (policy,) = resources(parsed, "google_monitoring_alert_policy").values()
+    policy = resources(parsed, "google_monitoring_alert_policy")["runs"]
     found = list(wrong_arguments(policy, schema[policy.words[1]], policy.words[1]))
     assert [sentence for sentence in found if problem in sentence]
 
 
 def test_each_alert_has_one_condition_on_logs_and_a_limit_of_messages(blocks):
     """Cloud Monitoring takes no second condition beside one on logs, and requires the limit."""
-    (policy,) = resources(blocks, "google_monitoring_alert_policy").values()
+    policy = resources(blocks, "google_monitoring_alert_policy")["runs"]
     (conditions,) = [b for b in policy.blocks if b.words == ["conditions"]]
     assert [b.words for b in conditions.blocks] == [["condition_matched_log"]]
     (strategy,) = [b for b in policy.blocks if b.words == ["alert_strategy"]]
     assert "notification_rate_limit" in {b.words[0] for b in strategy.blocks}
+
+
+def test_a_model_whose_runs_do_not_come_is_counted_over_its_own_days(blocks):
+    """Absence is no condition here: it looks back 23.5 hours, which is less than a week."""
+    metric = resources(blocks, "google_logging_metric")["runs"]
+    (descriptor,) = [b for b in metric.blocks if b.words == ["metric_descriptor"]]
+    assert descriptor.attributes == {"metric_kind": '"DELTA"', "value_type": '"INT64"'}
+    policy = resources(blocks, "google_monitoring_alert_policy")["absent_runs"]
+    assert policy.attributes["for_each"] == metric.attributes["for_each"]
+    (conditions,) = [b for b in policy.blocks if b.words == ["conditions"]]
+    (condition,) = conditions.blocks
+    assert condition.words == ["condition_prometheus_query_language"]
+    query = condition.attributes["query"].strip('"')
+    name = "user_${google_logging_metric.runs[each.key].name}[${each.value}d]"
+    # A log-based metric is named by ":" in PromQL, and no series at all counts as 0.
+    assert query == f"(sum(increase(logging_googleapis_com:{name})) or vector(0)) < 1"
+    assert int(condition.attributes["evaluation_interval"].strip('"s')) % 30 == 0
+    (strategy,) = [b for b in policy.blocks if b.words == ["alert_strategy"]]
+    assert not strategy.blocks  # a limit of messages is for conditions on logs alone
 
 
 def test_every_reference_leads_to_a_declaration(blocks):
@@ -182,7 +201,7 @@ def test_roles_are_given_to_named_members_and_none_is_broad(blocks):
     assert not roles & {"roles/owner", "roles/editor", "roles/viewer"}
     assert not [role for role in roles if role.lower().endswith("admin")]
     members = [b for b in blocks if b.words[0] == "resource" and b.words[1].endswith("_member")]
-    assert len(members) == 21
+    assert len(members) == 23
     named = {"local.trainer", "each.value", "each.value [ 1 ]"}
     named.add("google_service_account.builder [ 0 ] .member")
     for block in members:
@@ -191,12 +210,8 @@ def test_roles_are_given_to_named_members_and_none_is_broad(blocks):
     assert "allUsers" not in text and "compute@developer" not in text
 
 
-OF_ONE_S_OWN = {
-    "roles/cloudkms.cryptoKeyEncrypterDecrypter",
-    "roles/pubsub.publisher",
-    "roles/secretmanager.secretAccessor",
-}
-"""Roles on one key, topic or secret, none of which the module makes."""
+OF_ONE_S_OWN = {"roles/cloudkms.cryptoKeyEncrypterDecrypter"}
+"""The role on a key, which the module neither makes nor gives."""
 
 
 def test_the_page_gives_the_same_roles_as_the_module():
