@@ -5,6 +5,7 @@ from typing import Any
 from kfp import dsl
 
 from quatrain.components.image import IMAGE
+from quatrain.components.notify.component import notify
 from quatrain.components.prediction.component import compare_inputs, find_inputs, predict
 from quatrain.pipelines.executor import replaced_command
 
@@ -50,31 +51,45 @@ def make_pipeline(image: str = IMAGE, retries: int = 0, memory: str = "", cpu: s
         runner_options: dict = {},  # noqa: B006 - compiled, never called with it
         at: str = "",
         keep: list = [],  # noqa: B006 - compiled, never called with it
+        notices: dict = {},  # noqa: B006 - compiled, never called with it
+        notify_success: bool = False,
     ) -> None:
-        inputs = configure(
-            find_inputs(
-                spec=spec,
-                project=project,
-                root=root,
-                at=at,
-                scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
-                created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
-            )
-        ).outputs
-        found = {key: inputs[key] for key in ("at", "digest", "champion")}
-        compared = compare_inputs(spec=spec, root=root, project=project, **found)
-        configure(compared, repeatable=False)
-        answered = predict(
+        ended = notify(
             spec=spec,
             root=root,
-            runner=runner,
-            runner_options=runner_options,
+            run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            addresses=notices,
             project=project,
             location=location,
-            keep=keep,
-            image=image,
-            **found,
+            predicts=True,
+            notify_success=notify_success,
         )
-        configure(answered).after(compared)
+        configure(ended, repeatable=False)
+        with dsl.ExitHandler(ended, name="run"):
+            inputs = configure(
+                find_inputs(
+                    spec=spec,
+                    project=project,
+                    root=root,
+                    at=at,
+                    scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
+                    created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+                )
+            ).outputs
+            found = {key: inputs[key] for key in ("at", "digest", "champion")}
+            compared = compare_inputs(spec=spec, root=root, project=project, **found)
+            configure(compared, repeatable=False)
+            answered = predict(
+                spec=spec,
+                root=root,
+                runner=runner,
+                runner_options=runner_options,
+                project=project,
+                location=location,
+                keep=keep,
+                image=image,
+                **found,
+            )
+            configure(answered).after(compared)
 
     return prediction

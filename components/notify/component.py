@@ -16,6 +16,8 @@ def notify(
     status: dsl.PipelineTaskFinalStatus,
     sent: dsl.OutputPath(str),  # type: ignore[valid-type]
     experiment: str = "",
+    predicts: bool = False,
+    notify_success: bool = True,
 ) -> None:
     """Sends a notice of how the run has ended, when everything else has, and mirrors its lineage.
 
@@ -31,23 +33,16 @@ def notify(
         status: How the run has ended.
         sent: What became of the notice. Its folder lies beside those of the other tasks.
         experiment: The experiment of Vertex AI that the run is mirrored to; if empty, none.
+        predicts: Whether the run is one of the prediction pipeline, which leaves no verdict.
+        notify_success: Whether a run that succeeds without drift sends a notice, too.
     """
-    if addresses:
-        from quatrain.components.notify.run import notify_of
+    from quatrain.components.notify.run import notify_of
 
-        notify_of(
-            addresses, spec, root, run, project, location, status.state, status.error_message, sent
-        )
-    else:
-        from pathlib import Path
-
-        # KFP's launcher fails a task that leaves no file of an output (launcher_v2.go,
-        # collectOutputParameters).
-        Path(sent).write_text("[]", encoding="utf-8")
-    if experiment:
+    ended = status.state, status.error_message or ""
+    notify_of(addresses, spec, root, run, project, location, *ended, sent, predicts, notify_success)
+    if experiment:  # after the notice, since it may take a minute
         from quatrain.components.notify.metadata_store import MetadataStore
         from quatrain.components.notify.mirror import mirror_run
 
         store = MetadataStore(project, location)
-        message = status.error_message or ""
-        print(mirror_run(store, experiment, spec, root, run, status.state, message), flush=True)
+        print(mirror_run(store, experiment, spec, root, run, *ended), flush=True)

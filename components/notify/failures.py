@@ -27,6 +27,8 @@ STEPS = {
     "choose": "train",
     "measure": "evaluate",
     "gate": "evaluate",
+    "find_inputs": "find-inputs",
+    "compare_inputs": "compare-inputs",
 }
 """The step of each component. A component that is not here is a step of its own."""
 _ORDER = tuple(dict.fromkeys(STEPS.values()))
@@ -45,7 +47,8 @@ class StepFailure:
     """Why a step failed.
 
     Attributes:
-        step: preprocess, package, train, evaluate or release.
+        step: preprocess, package, train, evaluate or release; find-inputs, compare-inputs or
+            predict of the prediction pipeline.
         phase: The component of the step, or what the trainer was at: read, train, export, ...
         kind: The class of the error.
         reason: What was wrong.

@@ -20,6 +20,7 @@ MAX_TEXT = 1000
 MAX_WARNINGS = 5
 FAILED, GATE, DRIFT, CANCELLED = "failed", "gate", "drift", "cancelled"
 PROMOTED, HELD, ROLLED_BACK, SUCCEEDED = "promoted", "held", "rolled back", "succeeded"
+PREDICTED = "predicted"
 _EVENTS = {GateFailed.__name__: GATE, DriftFailed.__name__: DRIFT}
 _WORDS = {
     FAILED: "failed",
@@ -30,6 +31,7 @@ _WORDS = {
     HELD: "passed its bounds and is held",
     ROLLED_BACK: "is the champion again",
     SUCCEEDED: "succeeded; nothing is promoted",
+    PREDICTED: "has predicted its window",
 }
 _DRIFT = "/drift/drift.json"
 """Where a task that compares rows leaves how far they moved, below its own folder."""
@@ -44,7 +46,7 @@ class Notice:
     """A notice, without a row of the data.
 
     Attributes:
-        event: failed, gate, drift, cancelled, promoted, held, rolled back or succeeded.
+        event: failed, gate, drift, cancelled, promoted, held, rolled back, succeeded or predicted.
         model: The name of the model.
         run: The name of the run.
         step: The step that failed; else empty.
@@ -88,7 +90,14 @@ class Notice:
 
 
 def of_run(
-    folder: str, root: str, model: str, run: str, state: str, message: str, link: str = ""
+    folder: str,
+    root: str,
+    model: str,
+    run: str,
+    state: str,
+    message: str,
+    link: str = "",
+    predicts: bool = False,
 ) -> Notice:
     """Returns the notice of a run that has ended, from what its tasks have left.
 
@@ -100,6 +109,7 @@ def of_run(
         state: SUCCEEDED, FAILED or CANCELLED.
         message: The error of the pipeline, which names the tasks that failed.
         link: Where to look.
+        predicts: Whether the run is one of the prediction pipeline.
 
     Raises:
         ArtifactError: A record exists but cannot be read.
@@ -109,6 +119,8 @@ def of_run(
     drift = _drift(folder)
     if state != "SUCCEEDED":
         return replace(_of_failure(folder, model, run, message), drift=drift, link=link)
+    if predicts:
+        return Notice(PREDICTED, model, run, drift=drift, link=link)
     record = history.measured_run(root, model, run) if root and model else None
     if record is None:  # a quick run
         return Notice(SUCCEEDED, model, run, drift=drift, link=link)

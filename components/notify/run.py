@@ -32,10 +32,14 @@ def notify_of(
     project: str,
     location: str,
     state: str,
-    message: str | None,
+    message: str,
     sent: str,
+    predicts: bool = False,
+    notify_success: bool = True,
 ) -> None:
-    """Sends how a run has ended, prints what became of the notice, and raises nothing.
+    """Prints how a run has ended, and what became of its notice; it raises nothing.
+
+    The first line is always the same, so that an alert can count it (deploy/main.tf).
 
     Args:
         addresses: `webhook` and `pubsub`.
@@ -47,6 +51,8 @@ def notify_of(
         state: SUCCEEDED, FAILED or CANCELLED.
         message: The error of the pipeline, if it has one.
         sent: The file that records what became of the notice.
+        predicts: Whether the run is one of the prediction pipeline.
+        notify_success: Whether a run that succeeds without drift sends a notice, too.
     """
     link = ""
     if project != HERE:
@@ -57,10 +63,13 @@ def notify_of(
     folder = by_uri(str(Path(sent).parents[1]))
     model = _model_of(spec)
     try:
-        notice = of_run(folder, root, model, run, state, message or "", link)
+        notice = of_run(folder, root, model, run, state, message, link, predicts)
     except (QuatrainError, OSError, ValueError, TypeError, KeyError) as error:
         print(f"notify: the records of the run cannot be read: {first_line(error)}", flush=True)
         notice = Notice("succeeded" if state == "SUCCEEDED" else "failed", model, run, link=link)
+    print(f"notify: {model}: run {run} {notice.event}", flush=True)
+    if state == "SUCCEEDED" and not (notify_success or notice.drift):
+        addresses = {}
     record = f"{folder}/{RECORD}"
     sent_before = _sent_before(record)
     lines = [f"notify: {notice.event}: was sent to the {kind} before" for kind in sent_before]
@@ -72,7 +81,9 @@ def notify_of(
         if delivery.sent:
             sent_before.append(delivery.kind)
             _write(record, {"event": notice.event, "run": run, "sent": sent_before})
-    _write(by_uri(sent), lines)
+    # KFP's launcher fails a task that leaves no file of an output (launcher_v2.go,
+    # collectOutputParameters). It looks through the mount, so it is written through that, too.
+    _write(sent, lines)
 
 
 def _sent_before(record: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from quatrain.cli import completion
-from quatrain.cli.options import AT, JSON, PATH, RUNNER_OPTION, SET, runner_options_of
+from quatrain.cli.options import AT, JSON, NOTIFY, PATH, RUNNER_OPTION, SET, runner_options_of
 from quatrain.components.uris import DEFAULT_ROOT
 from quatrain.components.wording import counted
 
@@ -65,6 +65,7 @@ STDIN = "-"
 @click.option(
     "--pipeline", type=PATH, metavar="FILE", help="Run this compiled file, of `compile --predict`."
 )
+@NOTIFY
 @JSON
 def predict(
     model: str,
@@ -78,14 +79,14 @@ def predict(
     workers: int | None,
     at: str,
     pipeline: Path | None,
+    notify: str,
     overrides: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Predict the rows of INPUT (a file, a gs:// or bq:// uri, or -) with MODEL.
 
     \b
-    MODEL is a model, a run, or a folder of runs. Or it is a spec: its champion
-    answers its window into ROOT/<name>/predictions/day=<today or --at>. Example:
+    MODEL is a model, a run, a folder of runs, or a spec with a window. Example:
       quatrain predict runs/flights new_flights.csv --keep id --rejected bad.csv
     """  # noqa: D301
     from quatrain.components.serve.model_folder import find_model
@@ -101,12 +102,12 @@ def predict(
             raise click.UsageError(
                 f"{model} is a spec, whose window is predicted; leave out {wrong[0]}"
             )
-        options |= {"overrides": overrides, "at": at, "pipeline": pipeline}
+        options |= {"overrides": overrides, "at": at, "pipeline": pipeline, "notify": notify}
         _predict_spec(model, runner, runner_options, as_json, options)
         return
-    if at or pipeline or overrides:
+    if at or pipeline or overrides or notify:
         raise click.UsageError(
-            "--at, --set and --pipeline are for a spec; name one instead of a model"
+            "--at, --set, --pipeline and --notify are for a spec; name one instead of a model"
         )
     if bool(inputs) == bool(row_texts):
         raise click.UsageError("name one INPUT, or give rows by --row")
@@ -159,7 +160,7 @@ def _predict_spec(
     from quatrain.face.prediction import predict_spec
     from quatrain.terminal.json_text import json_text
 
-    taken = ("root", "overrides", "pipeline", "trust", "at", "keep")
+    taken = ("root", "overrides", "pipeline", "trust", "at", "keep", "notify")
     partition = predict_spec(
         Path(spec),
         runner=runner,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quatrain.components.login import check_login
+from quatrain.components.notify.sending import check_webhook
 from quatrain.components.prediction.inputs import partition_of
 from quatrain.components.times import run_time
 from quatrain.face.specs import local_path, read_spec
@@ -29,6 +30,7 @@ def predict_spec(
     trust: bool = False,
     at: str = "",
     keep: Sequence[str] = (),
+    notify: str = "",
 ) -> str:
     """Predicts the rows of a spec's window by its champion, and returns their partition.
 
@@ -43,6 +45,7 @@ def predict_spec(
         at: The end of source.window, if not now, such as 2013-07-01; it names the partition.
         keep: Columns to copy to the left of the answers; by default those of the spec, or else of
             the split's keys.
+        notify: The address of a webhook that hears how it ended, as of `quatrain.run`.
 
     Raises:
         StepFailed: A step failed; nothing after it ran.
@@ -51,6 +54,8 @@ def predict_spec(
     """
     engine.check(runner, dict(runner_options or {}))
     engine.check_here(runner)
+    if notify:
+        check_webhook(notify)
     place = local_path(root)
     model_spec = read_spec(spec, overrides).spec
     tables = (model_spec.predict.table,) if model_spec.predict else ()
@@ -72,6 +77,7 @@ def predict_spec(
             runner_options=runner_options,
             at=at,
             keep=keep,
+            notify=notify,
             trust=trust or pipeline is None,
             copied=lambda: shutil.rmtree(folder),  # a killed one would leave it
         )

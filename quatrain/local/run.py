@@ -353,6 +353,7 @@ def predict_window(
     stream: TextIO | None = None,
     trust: bool = False,
     copied: Callable[[], object] = lambda: None,
+    notify: str = "",
 ) -> RunFolder:
     """Executes a compiled prediction pipeline, byte for byte, on this machine.
 
@@ -370,6 +371,7 @@ def predict_window(
         stream: Receives the progress; by default `progress_stream()`.
         trust: Whether to run a file that `quatrain compile` would not write.
         copied: Called once the folder has a copy of the file.
+        notify: The address of a webhook that hears how it ended; if empty, none does.
 
     Raises:
         PipelineError: The file is not a pipeline, takes other parameters, or is not to be trusted.
@@ -379,8 +381,9 @@ def predict_window(
     """
     compiled = read_compiled(path)
     options = _options(root, runner, runner_options, at) | ({"keep": [*keep]} if keep else {})
+    options |= {"notify_success": True} if notify else {}
     below = root / PREDICTION_RUNS
-    return _run(compiled, spec, below, options, "", UNSCHEDULED, stream, trust, copied)
+    return _run(compiled, spec, below, options, "", UNSCHEDULED, stream, trust, copied, notify)
 
 
 def _options(

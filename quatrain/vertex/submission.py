@@ -281,6 +281,9 @@ def make_job(
     }
     if compiled.predicts:
         parameters = {name: v for name, v in parameters.items() if name not in _OF_TRAINING}
+        if cloud.notify and compiled.takes("notices"):
+            parameters["notices"] = cloud.notify.addresses
+            parameters["notify_success"] = cloud.notify.predicted
         return _as_job(compiled, spec, cloud, runner, runner_options, template_uri, parameters)
     if compiled.takes("template"):
         parameters["template"] = compiled.sha256

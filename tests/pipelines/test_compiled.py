@@ -254,7 +254,8 @@ def test_the_prediction_pipeline_is_another_file_with_the_same_rules(tmp_path):
     assert not first.cached
     assert first.images == {IMAGE}
     check_origin(first)
-    tasks = first.spec["root"]["dag"]["tasks"]
+    assert first.exit_executor == "notify"
+    tasks = tasks_of(first.spec)
     retried = {
         name: task.get("retryPolicy", {}).get("maxRetryCount") for name, task in tasks.items()
     }

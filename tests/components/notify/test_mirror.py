@@ -247,7 +247,7 @@ def test_an_exit_task_with_nothing_to_do_leaves_its_output_all_the_same(tmp_path
     sent = tmp_path / "sent"
     status = dsl.PipelineTaskFinalStatus("SUCCEEDED", "n", "t", None, None)
     notify.python_func("{", "", "r", {}, "p", "europe-west1", status, str(sent))
-    assert sent.read_text() == "[]"
+    assert json.loads(sent.read_text()) == []
 
 
 def test_a_record_that_cannot_be_read_or_a_name_that_is_too_long_is_a_sentence(

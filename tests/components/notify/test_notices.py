@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import ssl
 import threading
 import time
@@ -280,6 +281,40 @@ def test_a_slow_webhook_does_not_hold_up_the_topic(server, monkeypatch):
     lines = send(NOTICE, {"webhook": f"{server.url}/slow", "pubsub": TOPIC}, deadline_s=1.0)
     assert sorted(line.split(":")[2][:9] for line in lines) == [" not sent", " sent to "]
     assert "no answer within 1 s" in " ".join(lines)
+
+
+@pytest.mark.parametrize("drifted", [False, True])
+def test_a_prediction_that_succeeds_is_silent_unless_its_inputs_drifted(server, tmp_path, drifted):
+    check = {"verdict": "warn", "sentence": "x: psi=2 is above drift.psi.warn 0.2"}
+    comparison = {"against": ["champion"], "checks": [check], "columns": []}
+    folder = tmp_path / "compare-inputs-1/drift"
+    folder.mkdir(parents=True)
+    drift = {"comparisons": [comparison] if drifted else []}
+    (folder / "drift.json").write_text(json.dumps(drift))
+    addresses, sent = {"webhook": f"{server.url}/hook"}, str(tmp_path / "notify-1/sent")
+    where = ("{", "", "r", "p", "l")
+    notify_of(addresses, *where, "SUCCEEDED", "", sent, predicts=True, notify_success=False)
+    fields = [body["quatrain"] for body in server.posts("/hook")]
+    assert [f["event"] for f in fields] == ["predicted"] * drifted
+    assert [len(f["drift"]) for f in fields] == [1] * drifted
+
+
+def test_the_first_line_is_the_one_that_the_alert_counts(tmp_path, capsys):
+    """deploy/main.tf counts it to hear of a model whose runs do not come."""
+    spec = json.dumps({"uri": "none"})
+    notify_of({}, spec, "", "r-1", "p", "l", "SUCCEEDED", "", str(tmp_path / "notify-1/sent"))
+    assert capsys.readouterr().out.splitlines()[0] == "notify: : run r-1 succeeded"
+    module = Path("deploy/main.tf").read_text()
+    [line] = [
+        line
+        for line in module.splitlines()
+        if "Runs of ${each.key}" not in line and "^notify: ${each.key}: run" in line
+    ]
+    pattern = line.split('=~\\"')[1].split('\\"')[0].replace("${each.key}", "toys")
+    for event in ("promoted", "held", "succeeded"):
+        assert re.match(pattern, f"notify: toys: run toys-20261203 {event}")
+    for event in ("failed", "gate", "drift", "cancelled", "predicted"):
+        assert not re.match(pattern, f"notify: toys: run toys-20261203 {event}")
 
 
 @pytest.mark.parametrize("record", ["[", '{"sent": 3}', "{}"])

@@ -25,6 +25,7 @@ from quatrain.validation.load import validate
 from tests.components.handmade import make_rows, make_spec, write_examples
 from tests.emulators import bigquery, storage
 from tests.emulators.bigquery_jobs import Dataset
+from tests.emulators.notices import notices_server
 
 DAY, RUN = "2026-11-12", "20261101T000000-000001"
 
@@ -238,11 +239,48 @@ def test_the_command_runs_the_very_file_that_vertex_gets(
 
 
 @pytest.mark.parametrize(
+    ("day", "drift", "event", "step"),
+    [
+        ({}, {}, "predicted", ""),
+        ({"shift": 40}, {"mean": {"warn": 0.5}}, "predicted", ""),
+        ({"shift": 40}, {"mean": {"warn": 0.5, "fail": 1}}, "drift", "compare-inputs"),
+        ({"bad": 900}, {}, "failed", "predict"),
+        (None, {}, "failed", "find-inputs"),
+    ],
+)
+def test_a_prediction_s_end_is_heard_of_with_the_drift_of_its_inputs(
+    tmp_path: Path,
+    models: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    day: dict[str, Any] | None,
+    drift: dict[str, Any],
+    event: str,
+    step: str,
+) -> None:
+    prediction = Prediction(tmp_path, models["binary"], **drift)
+    if day is not None:
+        write_day(tmp_path, "2026-11-11", 1000, seed=4, **day)
+    monkeypatch.chdir(tmp_path)
+    Path("spec.yaml").write_text(yaml.safe_dump(prediction.document))
+    with notices_server() as server:
+        call = ["predict", "spec.yaml", "--at", DAY, "--notify", f"{server.url}/hook?key=T0K3N"]
+        with pytest.raises(SystemExit) as ended:
+            main(call)
+        [post] = server.posts("/hook?key=T0K3N")
+    fields = post["quatrain"]
+    assert (fields["event"], fields["step"], fields["model"]) == (event, step, "hand-made")
+    assert bool(fields["drift"]) == bool(drift)
+    assert bool(ended.value.code) == bool(step) == bool(fields["reason"])
+    files = [path for path in Path("runs").rglob("*") if path.is_file()]
+    assert not [path for path in files if b"T0K3N" in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["spec.yaml", "rows.csv"], "is a spec, whose window is predicted; leave out an INPUT"),
         (["spec.yaml", "-o", "x.csv"], "leave out -o"),
-        (["runs/x", "rows.csv", "--at", DAY], "--at, --set and --pipeline are for a spec"),
+        (["runs/x", "rows.csv", "--at", DAY], "--at, --set, --pipeline and --notify are"),
     ],
 )
 def test_a_mixture_of_both_forms_of_the_verb_is_refused(
