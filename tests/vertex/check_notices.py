@@ -32,9 +32,10 @@ class Channel:
     def driver(self, folder: Path, changes: dict[str, Any], **options: Any) -> Driver:
         """Returns a run with a root of its own that has not begun."""
         name = folder.name
+        request = {"predicts": True} if options.pop("predicts", False) else {}
         root = options.pop("root", table.ROOT.replace("/root", f"/notices/{name}"))
         settings = [f"root={root}", f"notify={{webhook: {SECRET}, pubsub: {TOPIC}}}"]
-        job = table.submitted(self.machine, folder, changes, set_cloud=settings)
+        job = table.submitted(self.machine, folder, changes, set_cloud=settings, **request)
         return Driver(self.machine, job, name, **options)
 
     def notice(self, driver: Driver, n_posts: int = 1) -> dict[str, Any]:
@@ -143,21 +144,53 @@ def test_an_exit_task_that_was_killed_sends_only_the_rest(
     assert channel.notice(promoted)["event"] == "promoted"
 
 
+def root_of(driver: Driver) -> str:
+    return driver.root.split("/123456789/")[0]
+
+
+def moved_rows(machine: Machine) -> str:
+    """Writes the table once more with other sizes, and returns its uri."""
+    uri = f"{table.SOURCE.removesuffix('.csv')}-moved.csv"
+    lines = machine.storage.get(table.SOURCE).decode().splitlines()
+    rows = [line.split(",") for line in lines[1:-1]]
+    text = [lines[0], *(",".join([r[0], f"{float(r[1]) + 3:.3f}", *r[2:]]) for r in rows)]
+    machine.storage.put(uri, "\n".join([*text, ""]).encode())
+    return uri
+
+
+def test_a_prediction_is_silent_until_its_inputs_drift(
+    channel: Channel, promoted: Driver, tmp_path: Path
+) -> None:
+    (quiet := tmp_path / "quiet").mkdir()
+    driver = channel.driver(quiet, {}, root=root_of(promoted), predicts=True)
+    driver.run()
+    [attempt] = driver.exits
+    assert f"notify: toys: run {driver.name} predicted" in attempt.log
+    assert driver.name not in str([channel.server.published[TOPIC], channel.server.posts(HOOK)])
+
+    (drifted := tmp_path / "drifted").mkdir()
+    changes = {
+        "source": {"uri": moved_rows(channel.machine)},
+        "drift": {"psi": {"warn": 0.1, "fail": 0.2}},
+    }
+    driver = channel.driver(drifted, changes, root=root_of(promoted), predicts=True)
+    with pytest.raises(TaskFailed, match="compare-inputs ended with 1"):
+        driver.run()
+    notice = channel.notice(driver)
+    assert [notice[key] for key in ("event", "step")] == ["drift", "compare-inputs"]
+    assert any("size: psi=" in sentence for sentence in notice["drift"])
+
+
 def test_the_gate_s_verdict_is_heard_of_with_the_drift_and_without_the_secret(
     channel: Channel, promoted: Driver, tmp_path: Path
 ) -> None:
     """The run goes on below the root of the promoted one; its secret is refused."""
-    moved = f"{table.SOURCE.removesuffix('.csv')}-moved.csv"
-    lines = channel.machine.storage.get(table.SOURCE).decode().splitlines()
-    rows = [line.split(",") for line in lines[1:-1]]
-    text = [lines[0], *(",".join([r[0], f"{float(r[1]) + 3:.3f}", *r[2:]]) for r in rows)]
-    channel.machine.storage.put(moved, "\n".join([*text, ""]).encode())
     changes = {
-        "source": {"uri": moved},
+        "source": {"uri": moved_rows(channel.machine)},
         "drift": {"psi": {"warn": 0.1, "fail": None}},
         "evaluate": {"gate": {"auc": {"min": 0.99999}}},
     }
-    driver = channel.driver(tmp_path, changes, root=promoted.root.split("/123456789/")[0])
+    driver = channel.driver(tmp_path, changes, root=root_of(promoted))
     address = channel.server.secrets.pop(SECRET)
     try:
         with pytest.raises(TaskFailed, match="gate ended with 1"):

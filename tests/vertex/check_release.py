@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.emulators import tls
+from tests.emulators.notices import Notices, notices_server
 from tests.emulators.serving import Serving
 from tests.vertex import table
 from tests.vertex.driver import KILLED, Driver, TaskFailed, document
@@ -25,6 +26,7 @@ from tests.vertex.machine import Machine, end
 ROOT = table.ROOT.replace("/root", "/released")
 RELEASE = {"release": {"endpoint": "toys", "golden_answers": 2}}
 TASK = "release"
+HOOK = "/T0K3N"
 
 
 class Container:
@@ -69,11 +71,13 @@ class Project:
     machine: Machine
     serving: Serving
     folder: Path
+    notices: Notices
 
     def driver(self, name: str, changes: dict[str, Any], tries: int = 0) -> Driver:
         """Returns a run that has not begun."""
         (folder := self.folder / name).mkdir()
-        job = table.submitted(self.machine, folder, changes, set_cloud=[f"root={ROOT}"])
+        settings = [f"root={ROOT}", f"notify.webhook={self.notices.url}{HOOK}"]
+        job = table.submitted(self.machine, folder, changes, set_cloud=settings)
         return Driver(self.machine, job, name, tries=tries)
 
     @property
@@ -95,9 +99,10 @@ def project(vertex: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     serving = Serving(start)
     proxy = vertex.environment["https_proxy"]
-    with tls.serving_rest(serving, "europe-west1", folder, proxy) as leading:
+    google = tls.serving_rest(serving, "europe-west1", folder, proxy)
+    with google as leading, notices_server() as notices:
         machine = dataclasses.replace(vertex, environment={**vertex.environment, **leading})
-        yield Project(machine, serving, folder)
+        yield Project(machine, serving, folder, notices)
     for server in servers:
         end(server)
 
@@ -181,6 +186,12 @@ def test_a_release_that_fails_fails_the_run_and_is_not_tried_again(
     failure = document(project.machine, driver, TASK, "failure.json")
     assert (failure["step"], failure["phase"]) == ("release", "release")
     assert document(project.machine, driver, "measure", "evaluation/metrics.json")["gate"]["passed"]
+    posts = [body["quatrain"] for body in project.notices.posts(HOOK)]
+    [notice] = [fields for fields in posts if fields["run"] == driver.name]
+    assert [notice[key] for key in ("event", "step", "phase")] == ["failed", "release", "release"]
+    assert "quotas are exceeded" in notice["reason"] + notice["advice"]
+    [exit_] = driver.exits
+    assert "sent to http://localhost" in exit_.log and HOOK not in exit_.log
     (endpoint,) = project.serving.endpoints.values()
     assert [d.display_name for d in endpoint.deployed_models] == ["quatrain toys toys-1"]
     assert list(endpoint.traffic_split.values()) == [100]
