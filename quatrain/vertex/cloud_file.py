@@ -310,7 +310,9 @@ def _sentence(error: Any) -> str:
         return f"{at}: missing; for example {_FORMS[at][1]}"
     if kind == "extra_forbidden":
         if error["loc"][0] == "notify" and len(error["loc"]) > 1:
-            return f"{at}: unknown key{near(at.rpartition('.')[2], Notify.model_fields)}"
+            key = str(error["loc"][1])
+            at = at if key.isidentifier() else "notify"  # an address in the place of a key
+            return f"{at}: unknown key{near(key, Notify.model_fields)}"
         if len(error["loc"]) > 1:
             return f"{at}: unknown key; an image is for cpu, cuda (GPUs) or tpu"
         return f"{at}: unknown key{near(at, Cloud.model_fields)}"

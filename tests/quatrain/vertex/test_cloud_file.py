@@ -56,6 +56,11 @@ def test_an_override_takes_the_place_of_a_setting(write):
         ({"webhook": "https://h.example/T0K3N\t"}, "the webhook 'https://h.example/...' cannot be"),
         ({"webhook": "https://h.example/T0K3N{{$"}, "notify.webhook: this str holds '{{$'"),
         ({"webhook": ["https://h.example/T0K3N"]}, "notify.webhook: must be text, not this list"),
+        ({"https://h.example/T0K3N": None}, "notify: unknown key"),
+        (
+            {"webhok": "https://h.example/T0K3N"},
+            "notify.webhok: unknown key; did you mean 'webhook'",
+        ),
         ("https://h.example/T0K3N", "notify: write a mapping of webhook and pubsub"),
         ({"pubsub": "T0K3N", "predicted": "T0K3N"}, "notify.predicted: "),
     ],
