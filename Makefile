@@ -40,7 +40,7 @@ check: $(READY)  ## lint, types, import rules, dependencies, Dockerfile
 	$(BIN)/deptry .
 	$(BIN)/hadolint Dockerfile
 
-bench: $(READY) $(FLIGHTS)  ## measure against peers, hours; PART=preprocess (ROWS=0.34M), training, serving, listing or quality
+bench: $(READY) $(FLIGHTS)  ## measure against peers, hours; PART=preprocess (ROWS=0.34M), training, serving, prediction, listing or quality
 	$(BIN)/python -m benchmarks.$(PART) --write $(if $(ROWS),--rows $(ROWS))
 
 compat: $(READY)  ## try the trainer's sdist on other Pythons and TensorFlows, and by gcloud; CASES=3.11-lowest for one
