@@ -113,7 +113,7 @@ class Candidate:
         examples = self.metadata.get("examples") or {}
         values = {
             "quatrain": self.name,
-            "run": self.run.lower(),
+            "run": run_label(self.run),
             "metadata": self.label,
             "package": str(self.metadata.get("package_sha256", "")),
             "spec": str(examples.get("spec", "")),
@@ -239,6 +239,11 @@ class Candidate:
                 f"the export answered {expected[row].tolist()}; compare its image with the "
                 f"run's, and export the model again"
             )
+
+
+def run_label(run: str) -> str:
+    """Returns the value of the label `run` of a version."""
+    return run.lower()[:63]
 
 
 def _value(value: Any, type_: str) -> Any:

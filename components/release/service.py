@@ -14,7 +14,7 @@ SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 TIMEOUT_S = 60.0
 """Seconds after which a call without an answer fails."""
 PATIENCE_S = 120.0
-"""Seconds for which a call that only reads is repeated."""
+"""Seconds for which a call that only reads is repeated, unless something else is said."""
 POLL_S = 10.0
 """Seconds between two looks at a long operation."""
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
@@ -44,6 +44,7 @@ class Service:
         session: Sends the requests; by default with this machine's credentials.
         sleep: Waits for some seconds.
         now: The seconds since 1970.
+        patience_s: Seconds for which a call that only reads is repeated.
     """
 
     project: str
@@ -53,6 +54,7 @@ class Service:
     # The clock is looked up at each call, so that a test can set another one for the command line.
     sleep: Callable[[float], None] = lambda seconds: time.sleep(seconds)
     now: Callable[[], float] = lambda: time.time()
+    patience_s: float = PATIENCE_S
     _sessions: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -139,7 +141,7 @@ class Service:
 
     def _patient(self, method: str, path: str, what: str, **of_call: Any) -> dict[str, Any]:
         """Makes a call that changes nothing, and repeats it while the service is busy."""
-        end, pause_s = self.now() + PATIENCE_S, 0.5
+        end, pause_s = self.now() + self.patience_s, 0.5
         while True:
             try:
                 return self._once(method, path, what, **of_call)

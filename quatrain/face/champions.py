@@ -17,6 +17,7 @@ from quatrain.components.evaluate import ledger
 from quatrain.components.evaluate.transfer import transfer_run
 from quatrain.components.notify.notice import PROMOTED, ROLLED_BACK, of_move
 from quatrain.components.notify.sending import check_webhook, send
+from quatrain.components.release.candidate import run_label
 from quatrain.components.storage import is_remote
 from quatrain.components.wording import near
 from quatrain.local.runs import follow_champion
@@ -26,7 +27,7 @@ from quatrain.results.records import read_record
 from quatrain.results.run_files import files_of_run
 from quatrain.results.summary import RunSummary
 from quatrain.vertex.cloud_file import Cloud, load_cloud
-from quatrain.vertex.releases import plan_back, roll_back
+from quatrain.vertex.releases import plan_back, roll_back, shares
 
 
 @public
@@ -174,14 +175,15 @@ def models(
         name: The model; if empty, each one with its champion.
         root: The folder of all runs, a path or a gs:// uri; if empty, that of the cloud settings,
             or `runs`.
-        cloud: A file of cloud settings.
+        cloud: A file of cloud settings, whose endpoints are looked at.
 
     Returns:
         For each time that a model took the place, the newest first: `name`, `run`, `before` (the
         run in whose place), `at`, `by`, `reason`, `champion` (whether it has the place now),
         `metadata` (the sha256 of its metadata.json) and `window` (the days of its rows) of the
         champion, and of each `metric`, `decision`, `test_rows`, `code` and `digests` (of its
-        `spec`, `data`, `trainer` and `image`), None where unknown.
+        `spec`, `data`, `trainer` and `image`), None where unknown. With `cloud`, `serves`: the
+        share of the traffic that its run has of each endpoint, in percent; None where unknown.
 
     Raises:
         QuatrainError: The root cannot be read, or has no such model.
@@ -191,9 +193,30 @@ def models(
     if name and name not in names:
         raise RunsNotFound(f"{where.uri} has no model {name!r}{near(name, names)}")
     if name:
-        return _holders(where.uri, name)
+        return _with_shares(where, _holders(where.uri, name))
     holders = (_holders(where.uri, each) for each in names)
-    return [entry for each in holders for entry in each if entry["champion"]]
+    return _with_shares(where, [e for each in holders for e in each if e["champion"]])
+
+
+def _with_shares(where: Root, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Adds to each entry what its run serves; a service that does not answer is no reason to fail.
+
+    Without a cloud's settings, the entries stay as they are.
+    """
+    if where.vertex is None:
+        return entries
+    known: dict[str, dict[str, dict[str, int]] | None] = {}
+    for name in dict.fromkeys(entry["name"] for entry in entries):
+        try:
+            known[name] = shares(where.vertex.cloud, name)
+        except ReleaseError as error:
+            _say(f"what {name} serves is not known: {error}")
+            known[name] = None
+    for entry in entries:
+        of_runs = known[entry["name"]]
+        run = run_label(entry["run"])
+        entry["serves"] = None if of_runs is None else of_runs.get(run, {})
+    return entries
 
 
 def _holders(root: str, name: str) -> list[dict[str, Any]]:

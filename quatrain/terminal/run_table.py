@@ -115,13 +115,15 @@ def champion_table(
         zone: The time zone of the times; None for that of this machine.
         year: The year that the times leave out; 0 for this one.
     """
-    titles = ["model", "run", "since", "metric", *DIGESTS, "by", "reason"]
+    looks = any("serves" in entry for entry in entries)
+    titles = ["model", "run", "since", "metric", *["serves"] * looks, *DIGESTS, "by", "reason"]
     rows = [
         [
             entry["name"],
             f"{entry['run']}{'*' if entry['champion'] else ''}",
             local_time(entry["at"], zone, year),
             _metric(entry["metric"], named=True),
+            *[_served(entry.get("serves"))] * looks,
             *(_short_digest((entry["digests"] or {}).get(name)) for name in DIGESTS),
             entry["by"],
             entry["reason"],
@@ -129,6 +131,13 @@ def champion_table(
         for entry in entries
     ]
     return [*align([titles, *rows]), "* the champion"] if rows else []
+
+
+def _served(shares: Mapping[str, int] | None) -> str:
+    """Returns the share of each endpoint, a dash for none, or a question mark if unknown."""
+    if shares is None:
+        return "?"
+    return ", ".join(f"{endpoint} {share} %" for endpoint, share in shares.items()) or "-"
 
 
 def _short_digest(digest: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from quatrain.components import history
 from quatrain.components.errors import ArtifactError, QuatrainError, ReleaseError
@@ -10,10 +11,14 @@ from quatrain.components.release.back import Rollback
 from quatrain.components.release.candidate import DIGITS, Candidate
 from quatrain.components.release.of_run import candidate_of
 from quatrain.components.release.service import Service
-from quatrain.components.release.state import endpoints_of
+from quatrain.components.release.state import endpoints_of, list_versions
 from quatrain.components.specification.release import Release
 from quatrain.components.tiers import prices
+from quatrain.vertex.checks.price import hour_of_version
 from quatrain.vertex.cloud_file import Cloud
+
+LOOK_S = 5.0
+"""Seconds for which a table asks a service that does not answer."""
 
 
 def service_of(cloud: Cloud) -> Service:
@@ -25,15 +30,12 @@ def cost_in_words(release: Release, location: str) -> str:
     """Returns what an hour of a deployed version costs by the list prices of training."""
     try:
         listed = prices.load_prices()
-        hour = listed.of_machine(release.machine_type)
+        hour = hour_of_version(listed, release, location)
     except prices.PriceError as error:
         return f"the cost of a version is not known: {error}"
-    region = listed.of_region(location)
-    low = hour * release.min_replicas * region.low
-    high = hour * (release.max_replicas or release.min_replicas) * region.high
     return (
-        f"an hour of a deployed version costs about {low:.2f} to {high:.2f} USD, by the list "
-        f"prices of {listed.checked}; during a release there are two"
+        f"an hour of a deployed version costs about {hour.low:.2f} to {hour.high:.2f} USD, by the "
+        f"list prices of {listed.checked}; during a release there are two"
     )
 
 
@@ -57,6 +59,28 @@ def candidate_in(cloud: Cloud, name: str, run: str = "") -> Candidate:
             )
         run = str(champion["run"])
     return candidate_of(root, name, run, cloud.image.steps)
+
+
+def shares(cloud: Cloud, name: str) -> dict[str, dict[str, int]]:
+    """Returns what share of each endpoint's traffic each run of a model has, in percent.
+
+    Returns:
+        By the label of a run, the share by endpoint.
+
+    Raises:
+        ReleaseError: The service cannot be read.
+    """
+    service = replace(service_of(cloud), patience_s=LOOK_S)
+    found: dict[str, dict[str, int]] = {}
+    endpoints = endpoints_of(service, name)
+    versions = list_versions(service, name) if endpoints else []
+    run_of = {str(v["versionId"]): v.get("labels", {}).get("run", "") for v in versions}
+    for endpoint in endpoints:
+        for id_, share in endpoint.split.items():
+            run = run_of.get(endpoint.version_of(id_, name), "")
+            of_run = found.setdefault(run, {})
+            of_run[endpoint.id] = of_run.get(endpoint.id, 0) + share
+    return found
 
 
 def plan_back(cloud: Cloud, name: str, run: str, digest: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
+from quatrain.components.specification.release import Release
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.components.tiers import prices, tiers
 from quatrain.components.tiers.scheduling import timeout_s
@@ -40,10 +41,12 @@ def price(
         seconds = spec.train.settings.max_seconds
         trials = spec.train.tune.trials if spec.train.tune else 0
         cost = prices.estimate(listed, tier, cloud.location, seconds, cloud.retries, trials)
+        served = _of_release(listed, spec.release, cloud.location)
     except prices.PriceError as error:
         return Finding("price", "error" if budget else "unchecked", str(error))
+    total = cost.total.high + served
     estimate = (
-        f"about {cost.total.low:.2f} to {cost.total.high:.2f} USD a run by the list prices of "
+        f"about {cost.total.low:.2f} to {total:.2f} USD a run by the list prices of "
         f"{listed.checked}; an hour of training {_usd(cost.hour)}; "
     )
     estimate += f"with {trials} trials and " if trials else "with " if cost.bounded else ""
@@ -54,20 +57,47 @@ def price(
             f"no train.max_seconds, so a job that hangs ends after seven days, at "
             f"{cost.hanging:,.0f} USD"
         )
+    if served and spec.release:
+        hour = hour_of_version(listed, spec.release, cloud.location)
+        estimate += (
+            f"; {served:.2f} USD of it for its version at endpoint {spec.release.endpoint} until "
+            f"the release ends, which then costs {_usd(hour)} an hour"
+        )
     is_old = (today or datetime.date.today()) - listed.checked > MAX_AGE
     hint = f"write a newer table by {prices.OWN.name} and give --prices FILE" if is_old else ""
     if budget is None:
         return Finding("price", "warning" if is_old or not cost.bounded else "ok", estimate, hint)
-    if cost.bounded and cost.total.high <= budget:
+    if cost.bounded and total <= budget:
         within = f"{estimate}, within the budget of {budget:g} USD"
         return Finding("price", "warning" if is_old else "ok", within, hint)
-    fits = cost.seconds_within(budget)
+    fits = cost.seconds_within(budget - served)
     fix = f"--set train.max_seconds={fits}"
     if not fits:
         fix = "no training time fits it: take a smaller tier, or raise budget_usd"
     why = "may cost more" if cost.bounded else "has no time limit, so it may cost more"
     sentence = f"the run {why} than the budget of {budget:g} USD: {estimate}"
     return Finding("price", "error", sentence, fix)
+
+
+def hour_of_version(listed: prices.Prices, release: Release, location: str) -> prices.Interval:
+    """Returns the cost of an hour of a deployed version, in USD, by the list prices of training.
+
+    Raises:
+        PriceError: The table has no price of the machine.
+    """
+    hour, region = listed.of_machine(release.machine_type), listed.of_region(location)
+    most = release.max_replicas or release.min_replicas
+    return prices.Interval(
+        low=hour * release.min_replicas * region.low, high=hour * most * region.high
+    )
+
+
+def _of_release(listed: prices.Prices, release: Release | None, location: str) -> float:
+    """Returns the most, in USD, that a version costs beside the one before, until it serves."""
+    if release is None or release.endpoint is None:
+        return 0.0
+    seconds = release.deploy_timeout_s + len(release.traffic) * release.hold_s
+    return float(hour_of_version(listed, release, location).high * seconds / 3600)
 
 
 def _usd(interval: prices.Interval) -> str:

@@ -19,6 +19,9 @@ from quatrain.vertex.doctor.resources import TEMPLATES, repository_of
 from quatrain.vertex.google_apis import GoogleApis, NoAnswer
 
 PROJECT_ROLES = ("roles/aiplatform.user", "roles/logging.logWriter")
+RELEASE_ROLES = ("roles/monitoring.viewer",)
+"""What the run's account needs besides if the spec has a release: what Cloud Monitoring counted
+(`monitoring.timeSeries.list`). Models and endpoints are in roles/aiplatform.user."""
 ACCOUNT_ROLES = ("roles/iam.serviceAccountUser",)
 BUCKET_ROLES = ("roles/storage.objectUser", "roles/storage.legacyBucketReader")
 """What the run's service account needs on the project, on itself and on the bucket of the runs."""
@@ -43,6 +46,12 @@ STRONGER = {
     "roles/dataflow.worker": (),
     "roles/aiplatform.user": ("roles/aiplatform.admin", *_BASIC),
     "roles/logging.logWriter": ("roles/logging.admin", *_BASIC),
+    "roles/monitoring.viewer": (
+        "roles/monitoring.editor",
+        "roles/monitoring.admin",
+        "roles/viewer",
+        *_BASIC,
+    ),
     "roles/iam.serviceAccountUser": _BASIC,
     "roles/storage.objectUser": ("roles/storage.objectAdmin", "roles/storage.admin"),
     "roles/storage.legacyBucketReader": (
@@ -191,8 +200,7 @@ def grants(spec: ModelSpec, cloud: Cloud, runner: str, number: str) -> Iterator[
     account = f"serviceAccount:{cloud.service_account}"
     project = _project(cloud.project)
     [bucket] = buckets.buckets_of([cloud.root])
-    roles = (*PROJECT_ROLES, *RUNNER_ROLES.get(runner, ()))
-    yield Grant(account, roles, (project,), _project_command(cloud.project))
+    yield Grant(account, _project_roles(spec, runner), (project,), _project_command(cloud.project))
     yield Grant(
         account,
         ACCOUNT_ROLES,
@@ -214,6 +222,12 @@ def grants(spec: ModelSpec, cloud: Cloud, runner: str, number: str) -> Iterator[
         host = cloud.psc_interface.split("/")[1]
         member = _agent("gcp-sa-aiplatform", number)
         yield Grant(member, (ATTACHMENT_ROLE,), (_project(host),), _project_command(host))
+
+
+def _project_roles(spec: ModelSpec, runner: str) -> tuple[str, ...]:
+    """Returns what the run's account needs on the project."""
+    of_release = RELEASE_ROLES if spec.release and spec.release.endpoint else ()
+    return (*PROJECT_ROLES, *RUNNER_ROLES.get(runner, ()), *of_release)
 
 
 def _source_grants(spec: ModelSpec, cloud: Cloud, account: str, root: str) -> Iterator[Grant]:
@@ -299,7 +313,7 @@ def _repository_grants(cloud: Cloud, account: str, runner: str, number: str) -> 
 
 def unchecked(spec: ModelSpec, cloud: Cloud, runner: str) -> Finding:
     """Returns an unchecked finding on all roles, for where nothing is asked."""
-    roles = ", ".join((*PROJECT_ROLES, *RUNNER_ROLES.get(runner, ())))
+    roles = ", ".join(_project_roles(spec, runner))
     places = dict.fromkeys(
         grant.policies[0].where for grant in list(grants(spec, cloud, runner, ""))[1:]
     )

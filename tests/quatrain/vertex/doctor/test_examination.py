@@ -161,6 +161,19 @@ def test_a_run_above_the_budget_is_refused_with_the_time_that_fits(files):
     assert "take a smaller tier" in price(files, 60, budget_usd=0.5).fix
 
 
+def test_the_version_of_a_release_is_in_the_price_and_in_the_budget(files):
+    spec = {"train": {"max_seconds": 3600}, "release": {"endpoint": "toys", "max_replicas": 2}}
+    finding = of(examine(files(spec=spec)), "price")
+    # 1.07 for the run; at most two machines of 0.1095 x 1.1 USD for 3 600 + 3 x 600 s.
+    assert " to 1.43 USD a run" in finding.sentence
+    assert "0.36 USD of it for its version at endpoint toys until the release" in finding.sentence
+    assert "which then costs 0.12 to 0.24 USD an hour" in finding.sentence
+    within = of(examine(files(spec=spec, budget_usd=1.5)), "price")
+    beyond = of(examine(files(spec=spec, budget_usd=1.3)), "price")
+    assert (within.severity, beyond.severity) == ("ok", "error")
+    assert beyond.fix.startswith("--set train.max_seconds=")
+
+
 def test_a_job_that_hangs_is_within_the_price(files):
     spec = {"train": {"max_seconds": 600, "tier": "H100_8"}}
     finding = of(examine(files(spec=spec, location="us-central1", budget_usd=60)), "price")

@@ -398,6 +398,11 @@ WRONG = {
         "lacks roles/aiplatform.user on project my-project",
         "roles/aiplatform.user",
     ),
+    "account may not watch a release": (
+        [lambda p: p.spec.update(release={"endpoint": "toys"})],
+        "lacks roles/monitoring.viewer on project my-project",
+        "--role=roles/monitoring.viewer",
+    ),
     "account may not write": (
         [lacks("gs://my-bucket", "roles/storage.objectUser")],
         "lacks roles/storage.objectUser on gs://my-bucket",
