@@ -140,6 +140,37 @@ def _served(shares: Mapping[str, int] | None) -> str:
     return ", ".join(f"{endpoint} {share} %" for endpoint, share in shares.items()) or "-"
 
 
+def collected_lines(items: Sequence[Mapping[str, Any]], applied: bool) -> list[str]:
+    """Returns a line for each item that goes, for each that stays, and one with the sums.
+
+    Args:
+        items: As `quatrain gc --json` prints them.
+        applied: Whether they were deleted.
+    """
+    going = [item for item in items if not item["why"]]
+    word = "deleted" if applied else "may go"
+    rows = [
+        [
+            "stays" if item["why"] else word,
+            item["kind"],
+            "/".join(filter(None, (item["name"], item["id"]))),
+            _size(item["bytes"]),
+            item["why"],
+        ]
+        for item in sorted(items, key=lambda item: bool(item["why"]))
+    ]
+    total = _size(sum(item["bytes"] for item in going))
+    sums = f"{counted(len(going), 'item')} of {total} {word}"
+    return [
+        *(align(rows) if rows else []),
+        sums if applied or not going else f"{sums}; add --apply to delete",
+    ]
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:,.1f} MB"
+
+
 def _short_digest(digest: str | None) -> str:
     """Returns the first digits of a digest, the tag of an image without one, or a dash."""
     return (digest or "").rpartition(":")[2][:DIGITS] or "-"

@@ -31,6 +31,7 @@ VERBS = [
     "models",
     "promote",
     "rollback",
+    "gc",
     "deploy",
     "traffic",
     "undeploy",
