@@ -20,7 +20,7 @@ import numpy as np
 from quatrain.components import history
 from quatrain.components.errors import ArtifactError, DriftFailed
 from quatrain.components.folder import commit, in_shape, read_manifest
-from quatrain.components.preprocess.drift.histograms import common
+from quatrain.components.preprocess.summary.histograms import common
 from quatrain.components.quick_run import NOT_COMPARED, is_quick
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import Limit

@@ -6,7 +6,7 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-from quatrain.components.preprocess.drift.histograms import histogram
+from quatrain.components.preprocess.summary.histograms import histogram
 from quatrain.components.preprocess.summary.summary import Summary, classes_of
 from quatrain.components.specification.schema import ModelSpec
 from quatrain.trainer.features.base import Input

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quatrain.components.preprocess.drift.histograms import PARTS, common, histogram
+from quatrain.components.preprocess.summary.histograms import PARTS, common, histogram
 from quatrain.trainer.features.statistics import Distribution
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, 1.0, -1.0, 2.5])
