@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from quatrain.components.errors import ReleaseError
 from quatrain.components.release.candidate import ALIAS, Candidate
@@ -14,6 +15,7 @@ from quatrain.components.release.service import Conflict, NoAnswer, NotFound, Se
 from quatrain.components.release.state import (
     HELD,
     LEFT,
+    LOG,
     OWNER,
     RETIRED,
     SINCE,
@@ -175,9 +177,16 @@ class Applier:
         give_alias(self.service, self.candidate.name, action.id, action.words)
 
     def _create(self, action: Action, actual: Actual) -> None:
-        body = {"displayName": action.id, "labels": {OWNER: self.candidate.name}}
+        body: dict[str, Any] = {"displayName": action.id, "labels": {OWNER: self.candidate.name}}
+        if log := self.settings.endpoint_log:
+            body[LOG] = log.as_config()
         operation = self.service.send("POST", "endpoints", action.words, body, endpointId=action.id)
         self.service.wait(operation, action.words, OPERATION_S)
+
+    def _log(self, action: Action, actual: Actual) -> None:
+        endpoint, log = actual.endpoint, self.settings.endpoint_log
+        if endpoint and log:
+            update(self.service, endpoint, action.words, log=log.as_config())
 
     def _deploy(self, action: Action, actual: Actual) -> None:
         settings = self.settings

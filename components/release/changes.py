@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quatrain.components.release.candidate import ALIAS
 from quatrain.components.release.service import Service
-from quatrain.components.release.state import Endpoint
+from quatrain.components.release.state import LOG, Endpoint
 
 OPERATION_S = 1_800.0
 """How long an operation other than a deployment may take."""
@@ -14,12 +14,22 @@ def update(
     service: Service,
     endpoint: Endpoint,
     what: str,
-    split: object,
-    labels: object,
+    split: object = None,
+    labels: object = None,
+    log: object = None,
 ) -> None:
-    """Changes an endpoint's traffic and labels in one call, unless it was changed meanwhile."""
+    """Changes an endpoint in one call, unless it was changed meanwhile.
+
+    Args:
+        service: The service.
+        endpoint: The endpoint as it was read.
+        what: The change in words.
+        split: Its traffic afterwards; None to leave it.
+        labels: Its labels afterwards; None to leave them.
+        log: How its requests are logged afterwards; None to leave that.
+    """
     body = {"etag": endpoint.resource.get("etag", "")}
-    changes = {"trafficSplit": split, "labels": labels}
+    changes = {"trafficSplit": split, "labels": labels, LOG: log}
     body |= {key: value for key, value in changes.items() if value is not None}
     mask = ",".join(key for key, value in changes.items() if value is not None)
     service.send("PATCH", f"endpoints/{endpoint.id}", what, body, updateMask=mask)

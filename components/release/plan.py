@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from quatrain.components.errors import ReleaseError
@@ -25,7 +25,7 @@ from quatrain.components.release.state import (
     Actual,
     Endpoint,
 )
-from quatrain.components.specification.release import Release
+from quatrain.components.specification.release import Release, RequestLog
 
 STALE_S = 3_600
 """A release whose traffic has not moved for this long beyond its hold was killed."""
@@ -83,6 +83,18 @@ def next_action(
     if claim:
         return _superseded(settings, actual, endpoint, claim, now)
     return _settled(candidate, settings, actual, endpoint, now)
+
+
+def _log(settings: Release, endpoint: Endpoint) -> Action | None:
+    """Returns the change of where the requests are logged, if the spec says so and it is not so."""
+    log = settings.endpoint_log
+    if log is None or endpoint.log == log.as_config():
+        return None
+    return Action("log", _log_words(log), endpoint.id)
+
+
+def _log_words(log: RequestLog) -> str:
+    return f"log {log.share} of the endpoint's requests to {log.uri}"
 
 
 def _of_registry(candidate: Candidate, actual: Actual) -> Action | None:
@@ -156,7 +168,7 @@ def _settled(
     if serving and endpoint.version_of(serving, candidate.name) == actual.version:
         if gone := next(_leftovers(endpoint, candidate.name, {serving}), ""):
             return _undeploy(endpoint, gone)
-        return _alias(candidate, actual)
+        return _log(settings, endpoint) or _alias(candidate, actual)
     if endpoint.split and not full:
         shares = ", ".join(f"{id_}: {share} %" for id_, share in endpoint.split.items())
         raise ReleaseError(
@@ -171,6 +183,8 @@ def _settled(
                 f"endpoint {endpoint.id} has deployed models without any traffic ({ids}); give "
                 f"one of them all traffic, or undeploy them"
             )
+    if action := _log(settings, endpoint):
+        return action
     stamp = str(int(now))
     claimed = kept_labels(endpoint) | {
         OWNER: candidate.name,
@@ -215,6 +229,8 @@ def _under_way(
             f"{expected}; someone else has moved it: end this release by `quatrain traffic SPEC "
             f"--back`, then release again"
         )
+    if action := _log(settings, endpoint):
+        return action
     if gone := next(_leftovers(endpoint, candidate.name, {new, before}), ""):
         return _undeploy(endpoint, gone)
     if new not in endpoint.deployed:
@@ -282,6 +298,9 @@ def outline(candidate: Candidate, settings: Release, actual: Actual, now: float)
     if action is None:
         return words
     words.append(action.words)
+    if actual.endpoint and settings.endpoint_log and action.verb == "log":
+        logged = actual.endpoint.with_log(settings.endpoint_log.as_config())
+        return words + outline(candidate, settings, replace(actual, endpoint=logged), now)
     if settings.endpoint and action.verb != "alias" and action.verb != "undeploy":
         words += _rest(settings, actual.endpoint)
     return words
@@ -292,7 +311,9 @@ def _rest(settings: Release, endpoint: Endpoint | None) -> list[str]:
     is_first = endpoint is None or not endpoint.split
     steps = (100,) if is_first else settings.traffic
     replicas = f"{settings.min_replicas} x {settings.machine_type}"
-    words = [f"deploy it without traffic on {replicas}, once its golden rows match"]
+    log = settings.endpoint_log if endpoint is None else None
+    words = [_log_words(log)] if log else []
+    words += [f"deploy it without traffic on {replicas}, once its golden rows match"]
     bounds = f"at most {settings.max_errors:.1%} errors"
     if settings.max_p95_ms:
         bounds += f", p95 at most {settings.max_p95_ms:g} ms"

@@ -35,6 +35,8 @@ BACK = "release-back"
 LEFT = "release-left"
 """The version that a person has gone back from, which only a person releases anew."""
 NONE = "none"
+LOG = "predictRequestResponseLoggingConfig"
+"""The field of an endpoint that says where its requests are logged."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,15 @@ class Endpoint:
         """The share of each deployed model that gets requests, in percent."""
         split = self.resource.get("trafficSplit", {}).items()
         return {id_: int(share) for id_, share in split if int(share)}
+
+    @property
+    def log(self) -> Mapping[str, Any]:
+        """How its requests are logged."""
+        return dict(self.resource.get(LOG, {}))
+
+    def with_log(self, log: Mapping[str, Any]) -> Endpoint:
+        """Returns it as it is once its requests are logged in another way."""
+        return Endpoint({**self.resource, LOG: log})
 
     @property
     def deployed(self) -> dict[str, Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from quatrain.components.documents import requirement
 from quatrain.components.specification.columns import Column
+from quatrain.components.specification.release import Release, RequestLog
 from quatrain.components.specification.schema import (
     Bound,
     Clean,
@@ -33,6 +34,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "train": Train,
     "drift": Drift,
     "evaluate": Evaluate,
+    "release": Release,
 }
 _SPLITS: dict[str, type[BaseModel]] = {
     "hash": HashSplit,
@@ -46,6 +48,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "deduplicate": Deduplicate,
     "pools": Pool,
     "tune": Tune,
+    "log": RequestLog,
 }
 _PATTERNS = {
     "name": "must be lower-case letters, digits and hyphens, a letter first",

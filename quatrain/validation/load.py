@@ -24,7 +24,7 @@ def load_spec(path: Path | str, overrides: Overrides = ()) -> ModelSpec:
     """Reads a spec from YAML; nothing but that file is read.
 
     Args:
-        path: The file; a local source and a trainer of one's own are relative to it.
+        path: The file; a local source, request log and trainer of one's own are relative to it.
         overrides: Settings that replace those of the file.
 
     Raises:
@@ -74,6 +74,7 @@ def complete(
             override(document, text)
     _resolve_source(document, folder)
     _resolve_trainer(document, folder)
+    _resolve_log(document, folder)
     return document
 
 
@@ -178,6 +179,17 @@ def _resolve_trainer(value: dict[str, Any], folder: Path) -> None:
     train = value.get("train")
     if isinstance(train, dict) and isinstance(train.get("trainer"), str) and train["trainer"]:
         train["trainer"] = _from(folder, train["trainer"])
+
+
+def _resolve_log(value: dict[str, Any], folder: Path) -> None:
+    release = value.get("release")
+    if not isinstance(release, dict):
+        return
+    log = release.get("log")
+    if isinstance(log, str):
+        log = release["log"] = {"uri": log}
+    if isinstance(log, dict) and isinstance(log.get("uri"), str) and log["uri"]:
+        log["uri"] = _from(folder, log["uri"])
 
 
 def _from(folder: Path, uri: str) -> str:

@@ -2,7 +2,8 @@
 
 It accepts and refuses what the real service does. Each rule names its source: proto = the field's
 comment in google.cloud.aiplatform_v1 1.165; sdk = google.cloud.aiplatform.models; container =
-https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements; metrics =
+https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements; logging =
+https://cloud.google.com/vertex-ai/docs/predictions/online-prediction-logging; metrics =
 https://cloud.google.com/monitoring/api/metrics_gcp_a_b#gcp-aiplatform; AIP = https://aip.dev;
 assumed = no public page says it, and the stricter of two ways is taken.
 """
@@ -10,6 +11,7 @@ assumed = no public page says it, and the stricter of two ways is taken.
 from __future__ import annotations
 
 import datetime
+import decimal
 import json
 import math
 import random
@@ -20,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
+import pyarrow as pa
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
@@ -36,6 +39,19 @@ METRIC = "aiplatform.googleapis.com/prediction/online/"
 DELAY = datetime.timedelta(seconds=120)
 """metrics: "After sampling, data is not visible for up to 120 seconds"."""
 PRECONDITION = "FAILED_PRECONDITION"
+LOG_SCHEMA = pa.schema(
+    {
+        "endpoint": pa.string(),
+        "deployed_model_id": pa.string(),
+        "logging_time": pa.timestamp("us", "UTC"),
+        "request_id": pa.decimal128(38, 9),
+        "request_payload": pa.list_(pa.string()),
+        "response_payload": pa.list_(pa.string()),
+    }
+)
+"""logging: the columns of a request log."""
+LOG = "predict_request_response_logging_config"
+_TABLE = re.compile(r"bq://[^./]+(\.[^./]+){0,2}")  # proto: BigQueryDestination.output_uri
 
 
 class Container(Protocol):
@@ -88,6 +104,8 @@ class Serving(vertex.Vertex):
         self.containers: dict[str, Container] = {}
         self.requests: list[tuple[datetime.datetime, str, str, str, float]] = []
         """When, the endpoint, the deployed model, the class of the status and the milliseconds."""
+        self.logged: list[dict[str, Any]] = []
+        """The rows of the request logs, of all endpoints."""
         self.quota = math.inf
         """How many more models may be deployed."""
         self.latency_ms = 20.0
@@ -245,6 +263,7 @@ class Serving(vertex.Vertex):
         if endpoint.traffic_split:  # magic-modules#12110: "can't be set on resource creation"
             raise invalid("traffic_split names no deployed model")
         vertex._check_labels(endpoint.labels)
+        _check_log(endpoint.predict_request_response_logging_config)
         name = f"{parent}/endpoints/{endpoint_id}"
         if name in self.endpoints:  # AIP-133
             raise Refusal(409, "ALREADY_EXISTS", f"The Endpoint {endpoint_id} already exists")
@@ -281,8 +300,10 @@ class Serving(vertex.Vertex):
         if requested.etag and requested.etag != endpoint.etag:
             raise Refusal(409, "ABORTED", "the etag is not the one of the Endpoint")
         for path in paths:
-            if path not in ("traffic_split", "labels", "display_name", "description"):
+            if path not in ("traffic_split", "labels", "display_name", "description", LOG):
                 raise invalid(f"update_mask: {path} cannot be updated")
+        if LOG in paths:  # logging: "by creating or patching the prediction endpoint"
+            _check_log(requested.predict_request_response_logging_config)
         if "traffic_split" in paths:
             self._check_split(endpoint, dict(requested.traffic_split))
         vertex._check_labels(requested.labels)
@@ -408,6 +429,7 @@ class Serving(vertex.Vertex):
         code, reply = self.containers[chosen].predict(text.encode())
         at = self.now()
         self.requests.append((at, name, chosen, f"{code // 100}xx", self.latency_ms))
+        self._log(endpoint, chosen, body["instances"], reply)
         if code != 200:
             raise Refusal(code, "INVALID_ARGUMENT" if code < 500 else "INTERNAL", str(reply))
         return {
@@ -416,6 +438,25 @@ class Serving(vertex.Vertex):
             "model": deployed.model,
             "modelVersionId": deployed.model_version_id,
         }
+
+    def _log(self, endpoint: Any, chosen: str, instances: list[Any], reply: Any) -> None:
+        """Adds a row to the request log; logging: the columns; assumed: a text an instance."""
+        config = endpoint.predict_request_response_logging_config
+        if not config.enabled or self.random.random() >= config.sampling_rate:
+            return
+        row = {
+            "endpoint": endpoint.name.rsplit("/", 1)[1],
+            "deployed_model_id": chosen,
+            "logging_time": self.now(),
+            "request_id": decimal.Decimal(self.random.getrandbits(60)),
+            "request_payload": [json.dumps(instance) for instance in instances],
+            "response_payload": [json.dumps(reply)],
+        }
+        self.logged.append(row)
+
+    def log_table(self) -> pa.Table:
+        """Returns the table of BigQuery that the requests were logged to."""
+        return pa.Table.from_pylist(self.logged, LOG_SCHEMA)
 
     # -- metrics
 
@@ -472,6 +513,16 @@ class Serving(vertex.Vertex):
                 for id_, ms in by_id.items()
             ]
         raise invalid(f"{aligner} does not go with {kind}")  # monitoring: Aligner
+
+
+def _check_log(config: Any) -> None:
+    """Refuses a request log that the service would refuse."""
+    if not config.enabled:
+        return
+    if not 0 < config.sampling_rate <= 1:  # proto: sampling_rate, "a fraction in range(0,1]"
+        raise invalid("sampling_rate must be in (0, 1]")
+    if not _TABLE.fullmatch(config.bigquery_destination.output_uri):
+        raise invalid("bigquery_destination.output_uri is no table of BigQuery")
 
 
 def _one(kind: str, labels: dict[str, str], value: dict[str, Any]) -> dict[str, Any]:

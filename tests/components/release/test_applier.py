@@ -98,6 +98,69 @@ def failing(project, match, candidate=None, **settings):
     assert "release" not in project.endpoint.labels
 
 
+LOG = {"uri": "bq://my-project.serving.requests", "sampling": 0.25}
+
+
+def logged(project):
+    """Returns whether requests are logged, which share, and where."""
+    config = project.endpoint.predict_request_response_logging_config
+    return config.enabled, config.sampling_rate, config.bigquery_destination.output_uri
+
+
+def test_a_new_endpoint_logs_its_requests_as_the_spec_says(project):
+    candidate = project.candidate("r1", 2.0)
+    plan = project.applier(candidate, log=LOG).plan()
+
+    first(project, log=LOG)
+
+    assert "log 25 % of the endpoint's requests to bq://my-project.serving.requests" in plan
+    assert logged(project) == (True, 0.25, LOG["uri"])
+    calls = project.calls
+    assert project.applier(candidate, log=LOG).plan() == []
+    assert "has all the traffic" in project.release(candidate, log=LOG)
+    assert project.endpoint.etag and project.calls > calls
+
+
+def test_the_log_of_an_endpoint_that_serves_is_changed_once_and_nothing_else(project):
+    first(project)
+    candidate, split = project.candidate("r1", 2.0), dict(project.endpoint.traffic_split)
+    words = "log 25 % of the endpoint's requests to bq://my-project.serving.requests"
+    assert project.applier(candidate, log=LOG).plan() == [words]
+
+    project.words.clear()
+    project.release(candidate, log=LOG)
+    etag = project.endpoint.etag
+    project.release(candidate, log=LOG)
+
+    assert project.words == [words]
+    assert (logged(project), project.endpoint.etag) == ((True, 0.25, LOG["uri"]), etag)
+    assert dict(project.endpoint.traffic_split) == split
+
+
+def test_a_second_version_sets_the_log_before_it_is_deployed(project):
+    first(project)
+    project.words.clear()
+    plan = project.applier(project.candidate("r2", 3.0), log=LOG).plan()
+
+    project.release(project.candidate("r2", 3.0), log=LOG)
+
+    words = [w.split()[0] for w in project.words]
+    assert words.index("log") < words.index("claim") < words.index("deploy")
+    assert [w for w in plan if w.startswith("log")] == [plan[1]]
+    assert logged(project)[0]
+
+
+def test_a_spec_without_a_log_leaves_the_endpoint_logging(project):
+    first(project, log=LOG)
+    project.release(project.candidate("r2", 3.0))
+    assert logged(project) == (True, 0.25, LOG["uri"])
+
+
+def test_the_file_of_a_server_here_is_no_log_of_an_endpoint(project):
+    first(project, log="requests.jsonl")
+    assert not logged(project)[0]
+
+
 def test_errors_above_the_bound_give_the_traffic_back(project):
     first(project)
     candidate = project.candidate("r2", 3.0)

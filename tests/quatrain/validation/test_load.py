@@ -126,10 +126,50 @@ def test_inputs_are_the_columns_of_the_features_in_the_order_of_the_columns() ->
         ("clean.derive", {"size": "1"}, "clean.derive.size: a column has this name already"),
         ("clean.reject", {"short_row": "size > 1"}, "reject.short_row: rows are rejected for this"),
         ("clean.reject", {"a b": "1"}, "clean.reject.a b: a name holds letters, digits"),
+        (
+            "release",
+            {"log": "gs://b/log.jsonl"},
+            "release.log.uri: 'gs://b/log.jsonl' is no request",
+        ),
+        (
+            "release",
+            {"log": ""},
+            "spec: release.log.uri: '' is no request log: name a table, as bq",
+        ),
+        (
+            "release",
+            {"endpoint": "e", "log": "bq://p.d"},
+            "release.log.uri: 'bq://p.d' is no table",
+        ),
+        (
+            "release",
+            {"log": "bq://p.d.t"},
+            "release: log bq://p.d.t is written by an endpoint; name",
+        ),
+        (
+            "release",
+            {"log": {"uri": "log.jsonl", "sampling": 0}},
+            "release.log.sampling: must be greater than 0, not 0",
+        ),
+        (
+            "release",
+            {"log": {"uri": "log.jsonl", "rate": 0.5}},
+            "release.log.rate: unknown key; choose one of uri, sampling",
+        ),
     ],
 )
 def test_a_wrong_spec_is_refused_with_its_place(path: str, value: Any, sentence: str) -> None:
     assert sentence in refusal(changed(path, value))
+
+
+def test_a_request_log_of_this_machine_is_relative_to_the_spec(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump({**GOOD, "release": {"log": "served/requests.jsonl"}}))
+    log = load_spec(path).release.log
+    assert log.uri == str(tmp_path / "served/requests.jsonl")
+    table = {**GOOD, "release": {"endpoint": "e", "log": {"uri": "bq://p.d.t", "sampling": 0.1}}}
+    path.write_text(yaml.safe_dump(table))
+    assert load_spec(path).release.log.uri == "bq://p.d.t"
 
 
 def test_class_weights_name_classes() -> None:
