@@ -77,7 +77,9 @@ def make_pipeline(image: str = IMAGE, retries: int = 0, memory: str = "", cpu: s
                 )
             ).outputs
             found = {key: inputs[key] for key in ("at", "digest", "champion")}
-            compared = compare_inputs(spec=spec, root=root, project=project, **found)
+            compared = compare_inputs(
+                spec=spec, root=root, project=project, location=location, **found
+            )
             configure(compared, repeatable=False)
             answered = predict(
                 spec=spec,

@@ -225,7 +225,17 @@ def _prepare(configure: Configure, image: str) -> Any:
             image=image,
         )
         examples = configure(prepared, cached=True).outputs["examples"]
-        comparison = configure(compare(spec=spec, root=root, examples=examples), repeatable=False)
+        compared = compare(
+            spec=spec,
+            root=root,
+            project=project,
+            location=location,
+            at=at,
+            scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
+            created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+            examples=examples,
+        )
+        comparison = configure(compared, repeatable=False)
         return Prepared(
             examples=examples,
             drift=comparison.outputs["drift"],

@@ -15,7 +15,7 @@ import pytest
 from quatrain.components.evaluate.champion import settle
 from quatrain.components.evaluate.run import evaluate_model
 from quatrain.components.evaluate.this_run import ThisRun
-from quatrain.components.preprocess.drift.compare import check_drift
+from quatrain.components.preprocess.drift.check import check_drift
 from quatrain.components.preprocess.summary.statistics_document import comparable
 from quatrain.components.specification.parameter import read_parameter
 from quatrain.terminal.printouts import run_details

@@ -155,6 +155,8 @@ def evaluate_model(
             if past:
                 print(f"evaluate: {sentence_of(past)}", flush=True)
             measured["answers"] = past
+            if drift_document and "served" in drift_document:
+                measured["served"] = drift_document["served"]
             answers = {
                 f"{words}'s answers": ", ".join(runs)
                 for name, words in _EARLIER_ANSWERS.items()

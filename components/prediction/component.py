@@ -37,6 +37,7 @@ def compare_inputs(
     spec: str,
     root: str,
     project: str,
+    location: str,
     at: str,
     digest: str,
     champion: str,
@@ -44,10 +45,13 @@ def compare_inputs(
 ) -> None:
     """Compares the rows to predict with those that the champion was trained on.
 
+    The requests in the log that the spec names are compared, too.
+
     Args:
         spec: The model spec as JSON text, as checked by `quatrain check`, or the uri of its file.
         root: The folder of all runs, with the champion's statistics.
         project: The project of the job.
+        location: The region of the job.
         at: The day of the job, on which a window of the source ends.
         digest: The digest of the files that the job found when it began.
         champion: The champion that it found, as JSON text.
@@ -64,6 +68,7 @@ def compare_inputs(
             spec,
             root=root,
             project=project,
+            location=location,
             at=at,
             digest=digest,
             champion=champion,

@@ -81,9 +81,9 @@ def find_table(uri: str) -> BigQueryTable | None:
 
 
 def open_session(
-    uri: str, columns: Sequence[str], n_bytes: int, size: int, payer: str
+    uri: str, columns: Sequence[str], n_bytes: int, size: int, payer: str, rows: str = ""
 ) -> ReadSession:
-    """Opens a session that reads some columns of a table.
+    """Opens a session that reads some columns of a table, and some of its rows.
 
     Args:
         uri: The table, as bq://project.dataset.table.
@@ -91,6 +91,7 @@ def open_session(
         n_bytes: The size of the table.
         size: About how many bytes of the table a stream should hold.
         payer: The project that pays; if empty, the table's own.
+        rows: The condition that the rows fulfil, in BigQuery's SQL; if empty, all are read.
 
     Raises:
         SourceDenied: The table may not be read.
@@ -105,6 +106,7 @@ def open_session(
         data_format=types.DataFormat.ARROW,
         read_options=types.ReadSession.TableReadOptions(
             selected_fields=list(columns),
+            row_restriction=rows,
             arrow_serialization_options={"buffer_compression": compression},
         ),
     )

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import duckdb
 import grpc
 import pyarrow as pa
 from google.cloud.bigquery_storage_v1 import types
@@ -36,6 +37,7 @@ TYPES = {
     pa.timestamp("us", "UTC"): "TIMESTAMP",
     pa.decimal128(38, 9): "NUMERIC",
     pa.list_(pa.int64()): "INTEGER",
+    pa.list_(pa.string()): "STRING",
 }
 """https://cloud.google.com/bigquery/docs/reference/storage#arrow_schema_details."""
 
@@ -92,8 +94,12 @@ class BigQuery:
         if unknown := set(names) - set(table.rows.column_names):
             message = f"The following selected fields do not exist in the table schema: {unknown}"
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
+        try:
+            chosen = _where(table.rows, session.read_options.row_restriction)
+        except duckdb.Error as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"row restriction: {error}")
         # Fields come in the order of the table: RPC#tablereadoptions.
-        rows = table.rows.select([n for n in table.rows.column_names if n in names or not names])
+        rows = chosen.select([n for n in table.rows.column_names if n in names or not names])
         name = f"{request.parent}/locations/eu/sessions/{len(self.sessions)}"
         n = min(request.max_stream_count or 1, max(rows.num_rows, 1)) if rows.num_rows else 0
         session_with_streams = types.ReadSession(session)
@@ -171,6 +177,19 @@ class BigQuery:
             return 404, _error(404, "notFound", f"Not found: Dataset {project}:{name}")
         reference = {"projectId": project, "datasetId": name}
         return 200, {"datasetReference": reference, "location": dataset.location}
+
+
+def _where(rows: pa.Table, condition: str) -> pa.Table:
+    """Returns the rows of a condition "similar to a WHERE clause": RPC#tablereadoptions."""
+    if not condition:
+        return rows
+    with duckdb.connect() as connection:
+        # A TIMESTAMP of BigQuery is a moment, which DuckDB calls a TIMESTAMPTZ.
+        moments = re.sub(r"\bTIMESTAMP '", "TIMESTAMPTZ '", condition)
+        numbered = rows.append_column("_row", pa.array(range(rows.num_rows)))
+        connection.register("numbered", numbered)
+        found = connection.sql(f"SELECT _row FROM numbered WHERE {moments} ORDER BY 1")  # noqa: S608
+        return rows.take(found.to_arrow_table().column("_row"))
 
 
 def _schema(rows: pa.Table) -> types.ArrowSchema:

@@ -47,6 +47,7 @@ class RunDrift:
 
     Attributes:
         title: What the earlier run is: the last one, the champion's, or both.
+        served: Whether the rows are those of the requests served, and not of the run.
         run: The earlier run's name, and when it was created.
         rows: Rows before and now.
         rows_verdict: Whether their number has changed too much.
@@ -57,6 +58,7 @@ class RunDrift:
     """
 
     title: str
+    served: bool
     run: tuple[str, str]
     rows: Mapping[str, int]
     rows_verdict: str
@@ -80,6 +82,7 @@ def run_drifts(drift: Mapping[str, Any]) -> Iterator[RunDrift]:
         bins = {c["column"]: c["bins"][:MAX_BINS] for c in comparison["columns"]}
         yield RunDrift(
             title=" and ".join(ROLES[role] for role in comparison["against"]),
+            served=comparison.get("served", False),
             run=(comparison["run"], comparison["made"]),
             rows=comparison["rows"],
             rows_verdict=comparison["checks"][0]["verdict"],

@@ -12,19 +12,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from quatrain.components import history
-from quatrain.components.errors import ArtifactError, DriftFailed
-from quatrain.components.folder import commit, in_shape, read_manifest
+from quatrain.components.folder import in_shape
 from quatrain.components.preprocess.summary.histograms import common
-from quatrain.components.quick_run import NOT_COMPARED, is_quick
-from quatrain.components.specification.parameter import read_parameter
 from quatrain.components.specification.schema import Limit
-from quatrain.components.storage import list_names
 from quatrain.components.wording import counted
 
 VERSION = 1
@@ -84,65 +79,10 @@ class DriftMeasure:
         return verdict
 
 
-def check_drift(spec: str, examples: str, root: str, out: Path | str) -> None:
-    """Compares a run's rows with those of earlier runs, and writes drift.json.
-
-    Args:
-        spec: The model spec as it travels: JSON text, or the uri of a file with its digest.
-        examples: The artifact of the preprocess step, a path or gs:// uri.
-        root: The folder of all runs.
-        out: The artifact to write.
-
-    Raises:
-        ArtifactError: The examples are not complete, or were deleted while the cache has them.
-        DriftFailed: A measure is above its `fail`; drift.json is written all the same.
-    """
-    model = read_parameter(spec)
-    limits: dict[str, Limit] = {n: getattr(model.drift, n) for n in type(model.drift).model_fields}
-    if is_quick(_whole_manifest(examples, root, model.name)):
-        drift: dict[str, Any] = {"version": VERSION, "note": NOT_COMPARED, "comparisons": []}
-    else:
-        now = history.read_statistics(examples)
-        drift = compare_all(history.earlier_runs(root, model.name), now, limits)
-    with commit(out, "drift.json") as folder:
-        folder.write_json("drift.json", drift)
-    for sentence in filter(None, [drift["note"], *sentences(drift, "warn")]):
-        print(f"preprocess: drift: {sentence}", flush=True)
-    if failed := sentences(drift, "fail"):
-        lines = "\n".join(f"  {sentence}" for sentence in failed)
-        raise DriftFailed(
-            f"the rows differ from an earlier run's by more than the spec allows:\n{lines}\n"
-            f"nothing was trained, and {out}/drift.json has all of it; correct the "
-            f"source, or accept the change once by --set drift.MEASURE.fail=null"
-        )
-
-
-def _whole_manifest(examples: str, root: str, name: str) -> dict[str, Any]:
-    """Returns the manifest of examples; with a root, all the files that it names are there.
-
-    Raises:
-        ArtifactError: The examples are not complete, or were deleted while the cache has them.
-    """
-    if not root:
-        return read_manifest(examples, MANIFEST, "preprocess")
-    stored = list_names(examples)
-    manifest: dict[str, Any] = {"files": [MANIFEST]}
-    if MANIFEST in stored:
-        manifest = read_manifest(examples, MANIFEST, "preprocess")
-    if absent := min(set(manifest["files"]) - stored, default=""):
-        # A rerun would hit the cache again, and so would every run of a schedule.
-        record = history.record_loss(root, name, examples)
-        raise ArtifactError(
-            f"{examples} has no {absent} any more, though Vertex AI may still take the examples "
-            f"from its cache; {record} notes it, so the next run makes new ones: start one, as by "
-            f"`quatrain submit` or `quatrain schedule run {name}`"
-        )
-    return manifest
-
-
 def sentence_of(comparison: Mapping[str, Any], check: Mapping[str, Any]) -> str:
     """Returns the sentence of a measure above its limit, after the name of the earlier run."""
-    return f"against {history.ROLES[comparison['against'][0]]}, {check['sentence']}"
+    where = "in the requests served, " if comparison.get("served") else ""
+    return f"{where}against {history.ROLES[comparison['against'][0]]}, {check['sentence']}"
 
 
 def checks_of(comparison: Mapping[str, Any]) -> Iterator[tuple[bool, Mapping[str, Any]]]:
@@ -163,6 +103,12 @@ def sentences(drift: Mapping[str, Any], verdict: str) -> list[str]:
         for _, check in checks_of(comparison)
         if check["verdict"] == verdict
     ]
+
+
+def notes_and_warnings(drift: Mapping[str, Any]) -> list[str]:
+    """Returns what the log of a task says of drift.json."""
+    served = drift.get("served", {}).get("sentence", "")
+    return [*filter(None, [drift["note"], served]), *sentences(drift, "warn")]
 
 
 def compare_all(

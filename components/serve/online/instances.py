@@ -49,11 +49,7 @@ def read_instances(body: bytes) -> list[Instance]:
     try:
         # As UTF-8 always: json.loads would guess UTF-16 or UTF-32, whose codecs are imported late,
         # perhaps from a folder that only root may read.
-        value = json.loads(
-            body.removeprefix(codecs.BOM_UTF8).decode(),
-            object_pairs_hook=_object,
-            parse_int=_whole_number,
-        )
+        value = _parsed(body.removeprefix(codecs.BOM_UTF8).decode())
     except ValueError as error:
         if body.startswith(GZIP):
             raise DataError(f"the body is compressed by gzip; send {FORM} as text") from error
@@ -68,6 +64,48 @@ def read_instances(body: bytes) -> list[Instance]:
                 f"in order"
             )
     return instances
+
+
+def logged_instances(payloads: Sequence[str]) -> list[Instance]:
+    """Reads the instances of a request from the texts that a request log has of it.
+
+    Google documents a payload as a part of the instances "following the Vertex AI prediction
+    request protocol", and not what one text holds. So it may be one instance, a list of them, or
+    the body of a request.
+    https://cloud.google.com/vertex-ai/docs/predictions/online-prediction-logging
+
+    Raises:
+        DataError: A text is nothing of that, or there is no instance.
+    """
+    instances: list[Instance] = []
+    for payload in payloads:
+        try:
+            value = _parsed(payload)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"a payload is not JSON ({type(error).__name__})") from error
+        body = value.get("instances") if isinstance(value, dict) else None
+        if body is not None and _are_instances(body):
+            instances += body
+        elif _are_instances(value):
+            instances += value
+        elif isinstance(value, dict | list) and value:
+            instances.append(value)
+        else:
+            raise DataError("a payload is neither an instance, nor a list of them, nor a body")
+    if not instances:
+        raise DataError("the request has no payload")
+    return instances
+
+
+def _are_instances(value: Any) -> bool:
+    """Whether a value is a list of instances; an instance is itself a list of plain values."""
+    return (
+        isinstance(value, list) and bool(value) and all(isinstance(v, dict | list) for v in value)
+    )
+
+
+def _parsed(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_object, parse_int=_whole_number)
 
 
 def _whole_number(text: str) -> int | float:

@@ -189,6 +189,41 @@ def test_rows_as_those_of_training_do_not_warn_and_moved_ones_do(prediction: Pre
     assert "psi" in moved
 
 
+def log_requests(prediction: Prediction, n: int, shift: float, day: str = "2026-11-11") -> None:
+    """Writes a log of requests, and names it in the spec."""
+    log = prediction.folder / "requests.jsonl"
+    rows = make_rows(n, seed=5).select(["delay", "carrier"]).to_pylist()
+    lines = [
+        {
+            "endpoint": "hand-made",
+            "deployed_model_id": RUN,
+            "logging_time": f"{day}T05:00:00Z",
+            "request_id": i,
+            "request_payload": [json.dumps({**r, "delay": (r["delay"] or 0) + shift})],
+            "response_payload": [],
+        }
+        for i, r in enumerate(rows)
+    ]
+    log.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    prediction.document["release"] = {"log": str(log)}
+    prediction.spec = validate(prediction.document).as_json()
+
+
+def test_the_requests_of_the_window_are_compared_beside_its_rows(prediction: Prediction) -> None:
+    write_day(prediction.folder, "2026-11-11", 1000, seed=4)
+    log_requests(prediction, 500, shift=40)
+    drift = prediction.compare(prediction.find())
+    rows, requests = drift["comparisons"]
+    assert (rows["rows"]["now"], requests["rows"]["now"]) == (1000, 500)
+    assert "served" not in rows and requests["served"]
+    moved = [c["measure"] for c in requests["columns"][0]["checks"] if c["verdict"] == "warn"]
+    assert {"psi", "mean"} <= set(moved)
+    assert drift["served"]["sentence"].startswith("500 requests served from 2026-11-11")
+    log_requests(prediction, 500, shift=40, day=DAY)  # the day of the job has not ended
+    drift = prediction.compare(prediction.find())
+    assert "has none to hand-made from 2026-11-11 to 2026-11-11" in drift["served"]["sentence"]
+
+
 def test_drift_above_its_fail_predicts_nothing(tmp_path: Path, models: dict[str, Path]) -> None:
     moved = Prediction(tmp_path, models["binary"], mean={"warn": 0.5, "fail": 1})
     write_day(tmp_path, "2026-11-11", 1000, shift=40)
@@ -219,6 +254,7 @@ def test_the_command_runs_the_very_file_that_vertex_gets(
     prediction: Prediction, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_day(prediction.folder, "2026-11-11", 50, bad=1)
+    log_requests(prediction, 300, shift=40)
     monkeypatch.chdir(prediction.folder)
     Path("spec.yaml").write_text(yaml.safe_dump(prediction.document))
     image = "europe-west1-docker.pkg.dev/my-project/r/quatrain@sha256:" + "0a" * 32
@@ -234,6 +270,8 @@ def test_the_command_runs_the_very_file_that_vertex_gets(
     executed = json.loads(record.read_text())
     assert executed["pipeline"] == {"file": "prediction.yaml", "sha256": sent.sha256}
     assert [step["name"] for step in executed["steps"]] == list(sent.steps)
+    [drift] = {path.resolve() for path in Path("runs/.predictions").rglob("drift.json")}
+    assert json.loads(drift.read_text())["served"]["rows"] == 300
     assert sha256_of(record.with_name("prediction.yaml")) == sent.sha256
     assert not Path("runs/hand-made/latest").exists()  # it is no run that trains
 

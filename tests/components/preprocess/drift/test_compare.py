@@ -12,7 +12,7 @@ import pytest
 
 from quatrain.components import history
 from quatrain.components.errors import ArtifactError, DriftFailed
-from quatrain.components.preprocess.drift import compare
+from quatrain.components.preprocess.drift import check, compare
 from quatrain.components.preprocess.find_files import find
 from quatrain.components.preprocess.summary.statistics_document import VERSION, comparable
 from quatrain.components.specification.schema import Drift, Limit, ModelSpec
@@ -238,7 +238,7 @@ def test_examples_without_their_manifest_are_neither_compared_nor_kept(tmp_path:
     artifact = examples(tmp_path / "examples", sample(100, 0))
     (artifact / "manifest.json").unlink()
     with pytest.raises(ArtifactError, match=r"manifest\.json is absent"):
-        compare.check_drift(parameter(), str(artifact), "", tmp_path / "drift")
+        check.check_drift(parameter(), str(artifact), "", tmp_path / "drift")
     with pytest.raises(ArtifactError, match=r"manifest\.json is absent"):
         history.record_run(str(tmp_path), "t", "one", "2026-11-25T00:00:00", artifact)
     assert not (tmp_path / "drift").exists()
@@ -252,7 +252,7 @@ def test_a_first_run_has_nothing_to_compare_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     artifact = examples(tmp_path / "examples", sample(100, 0))
-    compare.check_drift(parameter(), str(artifact), str(tmp_path / "runs"), tmp_path / "drift")
+    check.check_drift(parameter(), str(artifact), str(tmp_path / "runs"), tmp_path / "drift")
     drift = json.loads((tmp_path / "drift/drift.json").read_text())
     assert drift["comparisons"] == []
     assert "there is nothing to compare with" in drift["note"]
@@ -267,12 +267,12 @@ def test_too_much_drift_stops_the_run_with_a_sentence_and_keeps_the_comparison(
     history.record_run(root, "t", "one", "2026-11-25T00:00:00", examples(tmp_path / "one", rows))
     artifact = examples(tmp_path / "two", {**rows, "stops": rows["stops"] + 10})
     with pytest.raises(DriftFailed) as raised:
-        compare.check_drift(parameter(mean={"fail": 1.0}), str(artifact), root, tmp_path / "drift")
+        check.check_drift(parameter(mean={"fail": 1.0}), str(artifact), root, tmp_path / "drift")
     assert "against the last successful run, stops: mean=" in str(raised.value)
     assert "is above drift.mean.fail 1 " in str(raised.value)
     assert "--set drift.MEASURE.fail=null" in str(raised.value)
     assert (tmp_path / "drift/drift.json").exists()
-    compare.check_drift(parameter(mean={"fail": None}), str(artifact), root, tmp_path / "accepted")
+    check.check_drift(parameter(mean={"fail": None}), str(artifact), root, tmp_path / "accepted")
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "statistics.json"])
@@ -292,7 +292,7 @@ def test_deleted_examples_give_the_next_run_another_key_of_the_cache(
     words = rf"{artifact} has no {name} any more.*b/root/t/statistics/lost.json notes it"
     for _ in range(2):
         with pytest.raises(ArtifactError, match=words):
-            compare.check_drift(model, str(artifact), "gs://b/root", tmp_path / "drift")
+            check.check_drift(model, str(artifact), "gs://b/root", tmp_path / "drift")
         assert key() == str(artifact)
     assert key(cache_key="t-1") == "t-1"
 
