@@ -45,10 +45,31 @@ from quatrain.components.uris import DEFAULT_ROOT
     show_default=True,
     help="The folder of all runs, which must know MODEL.",
 )
+@click.option(
+    "--log",
+    metavar="FILE",
+    help="Append each request to FILE, or to requests.jsonl in this folder, for later runs.",
+)
+@click.option(
+    "--log-sampling",
+    default=1.0,
+    metavar="SHARE",
+    show_default=True,
+    type=click.FloatRange(min=0, max=1, min_open=True),
+    help="Log this share of the requests.",
+)
 @click.option("--trust", is_flag=True, help="Load a MODEL that no run knows: it is a program.")
 @click.pass_context
 def serve(
-    context: click.Context, model: str, port: int, host: str, poll: float, root: str, trust: bool
+    context: click.Context,
+    model: str,
+    port: int,
+    host: str,
+    poll: float,
+    root: str,
+    log: str | None,
+    log_sampling: float,
+    trust: bool,
 ) -> None:
     """Answer requests over HTTP by Vertex AI's prediction protocol.
 
@@ -68,6 +89,7 @@ def serve(
         source_of,
     )
     from quatrain.components.serve.online.listener import serve_until_stopped
+    from quatrain.components.serve.online.log_file import LogFile
     from quatrain.components.serve.online.service import Service
     from quatrain.components.serve.online.version import Slot
     from quatrain.terminal.native_noise import native_noise_hidden
@@ -78,7 +100,10 @@ def serve(
         click.echo(f"warning: {warning}", err=True)
     quiet = nullcontext if context.find_root().params["debug"] else native_noise_hidden
     slot = Slot()
-    service = Service(slot)
+    log_file = LogFile(log, source.name, log_sampling) if log else None
+    if log_file:
+        log_file.check()
+    service = Service(slot, log=log_file)
 
     def load() -> None:
         click.echo(f"loading {model} ...", err=True)

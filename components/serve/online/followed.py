@@ -46,6 +46,25 @@ class FixedModel:
     root: str
     trust: bool = False
 
+    @property
+    def name(self) -> str:
+        """The name of the model, by its place below the root.
+
+        Raises:
+            ArtifactError: It lies elsewhere.
+        """
+        if is_remote(self.root):
+            place, root = self.place, self.root.rstrip("/")
+        else:
+            place, root = os.path.abspath(self.place), os.path.abspath(self.root)
+        name = place.removeprefix(f"{root}/").partition("/")[0]
+        if place == name or not place.startswith(f"{root}/"):
+            raise ArtifactError(
+                f"{self.place} is not below {self.root}, so nothing says of which model its "
+                f"requests are; name the folder of the runs by --root, or leave --log out"
+            )
+        return name
+
     def load(self) -> Version:
         """Loads the model.
 
@@ -92,6 +111,11 @@ class FollowedChampion:
     runs: str
     root: str
     trust: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the model."""
+        return self._place[1]
 
     @property
     def _place(self) -> tuple[str, str]:

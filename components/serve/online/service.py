@@ -12,6 +12,7 @@ from typing import Any
 from quatrain.components.errors import DataError
 from quatrain.components.serve.online.counters import CONTENT_TYPE, Counters
 from quatrain.components.serve.online.instances import Instance, read_instances, read_rows
+from quatrain.components.serve.online.log_file import LogFile
 from quatrain.components.serve.online.version import Slot, Version, predictions
 from quatrain.components.wording import counted
 from quatrain.trainer.features import raw_inputs
@@ -38,12 +39,14 @@ class Service:
         health_route: Answers 200 once there is a version, and 503 before.
         predict_route: Answers instances.
         counters: What is counted for the route of metrics.
+        log: Where requests for predictions are logged; None: nowhere.
     """
 
     slot: Slot
     health_route: str = "/health"
     predict_route: str = "/predict"
     counters: Counters = field(default_factory=Counters)
+    log: LogFile | None = None
 
     def __call__(self, request: Mapping[str, Any], respond: Respond) -> Iterable[bytes]:
         """Answers one request; a client's mistake is answered by a status of 4xx and a sentence."""
@@ -85,7 +88,18 @@ class Service:
         if version is None:
             return _LOADING
         try:
-            instances = read_instances(_body(request))
+            body = _body(request)
+        except DataError as error:
+            return HTTPStatus.BAD_REQUEST, {"error": str(error)}
+        status, answer = self._answered(version, body)
+        if self.log is not None:
+            self.log.write(version.run or version.metadata, body, answer)
+        return status, answer
+
+    def _answered(self, version: Version, body: bytes) -> tuple[HTTPStatus, dict[str, Any]]:
+        """Returns the status and the JSON of the response to a body."""
+        try:
+            instances = read_instances(body)
             return HTTPStatus.OK, {"predictions": predict(version, instances, self.counters)}
         except DataError as error:
             return HTTPStatus.BAD_REQUEST, {"error": str(error)}
