@@ -83,6 +83,10 @@ class ReleaseError(QuatrainError):
     """A release failed or was refused; the version before serves as it did."""
 
 
+class ServedError(QuatrainError):
+    """The requests that a model serves cannot be logged, or read from their log."""
+
+
 @dataclass(frozen=True)
 class ErrorRecord:
     """An error as data, so that it reaches the driver of a Beam pipeline as it was raised.

@@ -88,7 +88,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = quatrain(folder, "run", "toys.yaml")
     assert first.returncode == 0, first.stderr
     drift = json.loads((folder / "runs/toys/latest/drift.json").read_text())
-    said = "the requests served were not compared: toys has no champion yet"
+    said = (
+        "the requests served were not compared: toys has no champion yet; run until one is promoted"
+    )
     assert drift["served"]["sentence"] == said
     with serving(folder) as connection:
         for i in range(150):

@@ -39,7 +39,7 @@ UNLISTED = {
     "NoResponse": "`whether the job was made is not known` stands for it",
     **dict.fromkeys(("Conflict", "NotFound", "ReleaseError"), "docs/release.md lists them"),
     "NoticeError": "about an address that someone named, or a line of the log that fails nothing",
-    "MirrorError": "a line of the log that fails nothing",
+    **dict.fromkeys(("MirrorError", "ServedError"), "a line of the log that fails nothing"),
     "_Held": "no error: the release goes on later",
     "Overtaken": "about two promotions at once; who was faster stands in the message",
     "QuatrainError": "of the folder of runs; the most frequent are listed",

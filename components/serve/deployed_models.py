@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quatrain.components.errors import SourceDenied, SourceError
+from quatrain.components.errors import ServedError
 from quatrain.components.login import LOGIN
 from quatrain.components.wording import first_line
 
@@ -22,8 +22,7 @@ def deployed_ids(project: str, location: str, endpoint: str, model: str) -> list
         model: The id of the model in the registry, which is its name in the spec.
 
     Raises:
-        SourceDenied: These credentials may not see the endpoint.
-        SourceError: There is none, or Vertex AI does not answer.
+        ServedError: There is none, these credentials may not see it, or Vertex AI does not answer.
     """
     import google.auth
     import requests
@@ -35,25 +34,25 @@ def deployed_ids(project: str, location: str, endpoint: str, model: str) -> list
         session = AuthorizedSession(google.auth.default(scopes=[SCOPE])[0])
         answer = session.get(f"{ADDRESS.format(location=location)}/{path}", timeout=TIMEOUT_S)
     except GoogleAuthError as error:
-        raise SourceDenied(
+        raise ServedError(
             f"endpoint {endpoint} cannot be looked up ({first_line(error)}); {LOGIN}"
         ) from error
     except requests.RequestException as error:
-        raise SourceError(
-            f"endpoint {endpoint} cannot be looked up ({type(error).__name__}); the next run tries "
-            f"again"
+        raise ServedError(
+            f"endpoint {endpoint} cannot be looked up ({type(error).__name__}); run again"
         ) from error
     if answer.status_code == 404:
-        raise SourceError(f"endpoint {endpoint} does not exist yet in {project}, {location}")
+        raise ServedError(
+            f"endpoint {endpoint} does not exist in {project}, {location}; make it by `quatrain deploy`"
+        )
     if answer.status_code in (401, 403):
-        raise SourceDenied(
+        raise ServedError(
             f"endpoint {endpoint} may not be looked up; whoever runs this needs "
             f"roles/aiplatform.user in project {project}"
         )
     if answer.status_code != 200:
-        raise SourceError(
-            f"endpoint {endpoint} cannot be looked up (status {answer.status_code}); the next run "
-            f"tries again"
+        raise ServedError(
+            f"endpoint {endpoint} cannot be looked up (status {answer.status_code}); run again"
         )
     deployed = answer.json().get("deployedModels", [])
     return sorted(str(d["id"]) for d in deployed if _model_of(str(d.get("model", ""))) == model)

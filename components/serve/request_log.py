@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from quatrain.components.errors import SourceDenied, SourceError
+from quatrain.components.errors import ServedError
 from quatrain.components.table import bigquery
 from quatrain.components.times import parse_utc
 from quatrain.components.wording import first_line
@@ -70,14 +70,18 @@ class TableLog:
         """Yields requests of the deployed models.
 
         Raises:
-            SourceDenied: The table may not be read.
-            SourceError: There is no table yet, it has other columns, or BigQuery does not answer.
+            SourceError: The table may not be read, or BigQuery does not answer.
+            ServedError: There is no table yet, or it has other columns.
         """
         table = bigquery.find_table(self.uri)
         if table is None:
-            raise SourceError(f"{self.uri} does not exist yet: Vertex AI makes it")
+            raise ServedError(
+                f"{self.uri} does not exist; send a request to the endpoint, and Vertex AI makes it"
+            )
         if lacking := sorted({MODEL, *_SCHEMA.names} - set(table.columns)):
-            raise SourceError(f"{self.uri} has no column {lacking[0]}, so it is no request log")
+            raise ServedError(
+                f"{self.uri} has no column {lacking[0]} of a request log; name another table"
+            )
         first, last = (day.isoformat() for day in (days[0], days[1] + datetime.timedelta(days=1)))
         ids = ", ".join(f"'{id_}'" for id_ in self.deployed)
         rows = (
@@ -95,8 +99,9 @@ class TableLog:
                 {n: batch.column(n).cast(_SCHEMA.field(n).type) for n in batch.schema.names}
             )
         except pa.ArrowException as error:
-            raise SourceError(
-                f"{self.uri} has columns of other types than a request log: {first_line(error)}"
+            raise ServedError(
+                f"{self.uri} has columns of other types than a request log ({first_line(error)}); "
+                f"name another table"
             ) from error
 
 
@@ -119,12 +124,11 @@ class FileLog:
         """Yields requests to the model.
 
         Raises:
-            SourceDenied: A file may not be read.
-            SourceError: There is none.
+            ServedError: There is no file, or one may not be read.
         """
         self.broken = 0
         if not (files := log_files(file_of(self.path))):
-            raise SourceError(f"{self.path} does not exist yet: `quatrain serve --log` makes it")
+            raise ServedError(f"{self.path} does not exist; make it by `quatrain serve --log`")
         for file in files:
             try:
                 with file.open("rb") as lines:
@@ -133,7 +137,9 @@ class FileLog:
             except FileNotFoundError:  # was rotated away meanwhile
                 continue
             except PermissionError as error:
-                raise SourceDenied(f"{file} may not be read by this account") from error
+                raise ServedError(
+                    f"{file} may not be read by this account; run as its owner"
+                ) from error
 
     def _requests(self, lines: Iterator[bytes], days: Days) -> Iterator[list[dict[str, Any]]]:
         """Yields the requests of a file, some at a time."""
@@ -164,7 +170,7 @@ def _read_line(line: bytes) -> tuple[str, dict[str, Any]]:
     row = json.loads(line)
     payloads, id_ = row[REQUEST], int(row[ID])
     if not isinstance(payloads, list) or abs(id_) > MAX_ID:
-        raise ValueError("it is no request")
+        raise TypeError
     for payload in payloads:
         payload.encode()  # half of a surrogate pair is no text
     return str(row[ENDPOINT]), {TIME: parse_utc(row[TIME]), ID: id_, REQUEST: payloads}

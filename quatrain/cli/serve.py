@@ -28,7 +28,7 @@ from quatrain.components.uris import DEFAULT_ROOT
     default="127.0.0.1",
     metavar="ADDRESS",
     show_default=True,
-    help="Listen at this address; 0.0.0.0 for all of this machine's.",
+    help="Listen here; 0.0.0.0 is any.",
 )
 @click.option(
     "--poll",
@@ -36,7 +36,7 @@ from quatrain.components.uris import DEFAULT_ROOT
     metavar="S",
     show_default=True,
     type=click.FloatRange(min=0.1),
-    help="Look for a new champion every S seconds.",
+    help="Look for a champion every S s.",
 )
 @click.option(
     "--root",
@@ -48,13 +48,12 @@ from quatrain.components.uris import DEFAULT_ROOT
 @click.option(
     "--log",
     metavar="FILE",
-    help="Append each request to FILE, or to requests.jsonl in this folder, for later runs.",
+    help="Append each request to FILE for later runs.",
 )
 @click.option(
     "--log-sampling",
     default=1.0,
     metavar="SHARE",
-    show_default=True,
     type=click.FloatRange(min=0, max=1, min_open=True),
     help="Log this share of the requests.",
 )

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quatrain.components.buckets import HERE
-from quatrain.components.errors import DataError, QuatrainError, SourceError
+from quatrain.components.errors import DataError, QuatrainError, ServedError
 from quatrain.components.preprocess.drift.inputs import InputStatistics, compare_with_champion
 from quatrain.components.serve.deployed_models import deployed_ids
 from quatrain.components.serve.online.instances import Instance, logged_instances, read_rows
@@ -76,11 +76,14 @@ def add_served(
     days = days_of(model.source.window, day)
     try:
         if champion is None:
-            raise SourceError(f"{model.name} has no champion yet")
+            raise ServedError(f"{model.name} has no champion yet; run until one is promoted")
         log = open_log(release.log, release.endpoint or "", model.name, project, location)
         sample = plan_sample(log, days, MOST_REQUESTS)
         if sample.days is None:
-            raise SourceError(f"{uri} has none to {model.name} from {days[0]} to {days[1]}")
+            raise ServedError(
+                f"{uri} has none to {model.name} from {days[0]} to {days[1]}; send some, or look "
+                f"whether they are logged"
+            )
         with on_this_machine(f"{champion['model']}/model") as folder:
             transform = read_transform(folder)
         requests = ServedRequests(transform)
@@ -124,19 +127,23 @@ def open_log(log: RequestLog, endpoint: str, name: str, project: str, location: 
         location: The region of the job.
 
     Raises:
-        SourceError: It cannot be read from here, or no version of the model is deployed.
+        ServedError: It cannot be read from here, or no version of the model is deployed.
     """
     if not log.is_table:
         if location != HERE:
-            raise SourceError(f"{log.uri} is a file of another machine")
+            raise ServedError(f"{log.uri} is a file of another machine; name a table (bq://)")
         return FileLog(log.uri, name)
     if location == HERE:
-        raise SourceError(
-            f"{log.uri} is read by runs on Vertex AI, which know the endpoint's project"
+        raise ServedError(
+            f"{log.uri} is read by runs on Vertex AI alone, which know the endpoint's project; log "
+            f"requests here by `quatrain serve --log`"
         )
     deployed = deployed_ids(project, location, endpoint, name)
     if not deployed:
-        raise SourceError(f"endpoint {endpoint} has no deployed version of {name}")
+        raise ServedError(
+            f"endpoint {endpoint} has no deployed version of {name}; release one by `quatrain "
+            f"deploy`"
+        )
     return TableLog(log.uri, deployed, project)
 
 
@@ -161,7 +168,7 @@ class ServedRequests:
             self.sampled += 1
             try:
                 instances = logged_instances(payloads)[:MOST_INSTANCES]
-            except DataError as error:
+            except (DataError, ServedError) as error:
                 self._refuse(key, error)
                 continue
             some.append((key, instances))
@@ -193,7 +200,7 @@ class ServedRequests:
     def _refuse(self, key: int, error: Exception) -> None:
         """Counts a request that cannot be read; the one with the smallest key is the example."""
         self.unreadable += 1
-        text = str(error) if isinstance(error, DataError) else "it is nested too deeply"
+        text = str(error) if isinstance(error, QuatrainError) else "it is nested too deeply"
         if self._example is None or key < self._example[0]:
             self._example = key, text[:MAX_EXAMPLE]
 
@@ -214,7 +221,7 @@ class ServedRequests:
         example = self._example[1] if self._example else ""
         why = f", of which {counted(unreadable, 'request')} cannot be read" if unreadable else ""
         why += f" ({example})" if example else ""
-        of = f" of {n_requests:,}" if n_requests > self.sampled else ""
+        of = f" (of {n_requests:,})" if n_requests > self.sampled else ""
         return {
             "first": first,
             "last": last,
@@ -224,7 +231,7 @@ class ServedRequests:
             "unreadable": unreadable,
             "example": example,
             "sentence": (
-                f"{self.sampled:,}{of} requests served from {first} to {last} were read{why}: "
+                f"{counted(self.sampled, 'request')}{of} served from {first} to {last}{why}: "
                 f"{counted(self.rows, 'row')} to compare"
             ),
         }
@@ -236,11 +243,11 @@ def _compared(
     """Returns the comparison.
 
     Raises:
-        SourceError: The statistics of the champion are of another version.
+        ServedError: The statistics of the champion are of another version.
     """
     compared = compare_with_champion(champion, requests.document(), limits)
     if not compared["comparisons"]:
-        raise SourceError(compared["note"])
+        raise ServedError(f"{compared['note']}; run again once a newer model is promoted")
     return {**compared["comparisons"][0], "served": True}
 
 

@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from quatrain.components.errors import DataError
+from quatrain.components.errors import DataError, ServedError
 from quatrain.components.table.values.bounds import FIRST_S, LAST_S, TYPES, TypedColumn
 from quatrain.components.table.values.conversion import USUAL, from_json
-from quatrain.components.wording import counted, near
+from quatrain.components.wording import counted, first_line, near
 from quatrain.trainer.features import TIMES, Input
 from quatrain.trainer.features.text_format import Spelling
 
@@ -75,14 +75,17 @@ def logged_instances(payloads: Sequence[str]) -> list[Instance]:
     https://cloud.google.com/vertex-ai/docs/predictions/online-prediction-logging
 
     Raises:
-        DataError: A text is nothing of that, or there is no instance.
+        DataError: A key stands twice in an object.
+        ServedError: A text is nothing of that, or there is no instance.
     """
     instances: list[Instance] = []
-    for payload in payloads:
+    for number, payload in enumerate(payloads):
         try:
             value = _parsed(payload)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"a payload is not JSON ({type(error).__name__})") from error
+            raise ServedError(
+                f"payload {number} is not JSON ({first_line(error)}); send {FORM}"
+            ) from error
         body = value.get("instances") if isinstance(value, dict) else None
         if body is not None and _are_instances(body):
             instances += body
@@ -91,9 +94,11 @@ def logged_instances(payloads: Sequence[str]) -> list[Instance]:
         elif isinstance(value, dict | list) and value:
             instances.append(value)
         else:
-            raise DataError("a payload is neither an instance, nor a list of them, nor a body")
+            raise ServedError(
+                f"payload {number} is no instance, no list of them and no body; send {FORM}"
+            )
     if not instances:
-        raise DataError("the request has no payload")
+        raise ServedError(f"the request has 0 instances; send {FORM}")
     return instances
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from quatrain.components.errors import SourceError
+from quatrain.components.errors import ServedError
 from quatrain.components.serve.request_log import (
     ENDPOINT,
     ID,
@@ -63,13 +63,13 @@ class LogFile:
         """Makes the file, if it is not there.
 
         Raises:
-            SourceError: It cannot be written.
+            ServedError: It cannot be written.
         """
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             os.close(self._open())
         except OSError as error:
-            raise SourceError(
+            raise ServedError(
                 f"requests cannot be logged to {self.file} ({first_line(error)}); name another file"
             ) from error
 

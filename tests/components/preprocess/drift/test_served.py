@@ -113,9 +113,7 @@ def test_requests_as_those_of_training_are_compared_by_column_and_do_not_warn(
     counts = ("requests", "sampled", "rows", "unreadable", "first", "last")
     assert [drift["served"][k] for k in counts] == [1000, 1000, 1000, 0, DAY, DAY]
     assert drift["served"]["columns"]["delay"]["psi"] == pytest.approx(0, abs=0.05)
-    sentence = (
-        "1,000 requests served from 2026-11-12 to 2026-11-12 were read: 1,000 rows to compare"
-    )
+    sentence = "1,000 requests served from 2026-11-12 to 2026-11-12: 1,000 rows to compare"
     assert f"preprocess: drift: {sentence}\n" in capsys.readouterr().out
     assert drift["served"]["sentence"] == sentence
 
@@ -171,16 +169,16 @@ def test_each_form_of_a_payload_gives_the_rows_that_the_server_reads(
 @pytest.mark.parametrize(
     ("payload", "why"),
     [
-        ("{", "a payload is not JSON"),
-        ("5", "a payload is neither an instance, nor a list of them, nor a body"),
-        ("[]", "a payload is neither an instance"),
+        ("{", "payload 0 is not JSON"),
+        ("5", "payload 0 is no instance, no list of them and no body"),
+        ("[]", "payload 0 is no instance"),
         ('{"delay": 1, "delay": 2, "carrier": "AA"}', "the key 'delay' stands twice"),
         ('{"delay": 1, "carrier": "AA", "gate": 3}', "instances[0]: unknown input 'gate'"),
         ('{"delay": 1}', "instances[0]: input 'carrier' is absent"),
         ('{"delay": "soon", "carrier": "AA"}', "instances[0].delay: 'soon'"),
         ('[1, "AA", 3]', "instances[0] has 3 values"),
         ('{"delay": [[1]], "carrier": "AA"}', "instances[0].delay: "),
-        ("[" * 99_999, "a payload is not JSON"),
+        ("[" * 99_999, "payload 0 is not JSON"),
     ],
 )
 def test_a_payload_that_the_server_would_refuse_is_counted_and_the_others_are_read(
@@ -250,7 +248,7 @@ def test_a_sample_of_the_requests_is_said_to_be_one(
     served.write(requests_of(200))
     section = served.compare()["served"]
     assert (section["requests"], section["sampled"], section["rows"]) == (200, 30, 30)
-    assert section["sentence"].startswith("30 of 200 requests served from 2026-11-12 to")
+    assert section["sentence"].startswith("30 requests (of 200) served from 2026-11-12 to")
 
 
 def test_a_large_request_does_not_outvote_the_others(served: Served) -> None:
@@ -318,11 +316,11 @@ def another_version(served: Served) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (no_log, "requests.jsonl does not exist yet: `quatrain serve --log` makes it"),
+        (no_log, "requests.jsonl does not exist; make it by `quatrain serve --log`"),
         (no_request, "requests.jsonl has none to hand-made from 2026-11-06 to 2026-11-12"),
         (no_champion, "hand-made has no champion yet"),
         (no_model, "champion/model"),
-        (a_table, f"{TABLE} is read by runs on Vertex AI, which know the endpoint's project"),
+        (a_table, f"{TABLE} is read by runs on Vertex AI alone, which know the endpoint's project"),
         (another_version, "the statistics of the champion's training data are of version 1"),
     ],
 )
@@ -339,7 +337,7 @@ def test_what_cannot_be_compared_is_one_sentence_and_no_failure(
 def test_a_file_of_this_machine_is_not_looked_for_on_vertex_ai(served: Served) -> None:
     served.write(requests_of(9))
     said = served.sentence(project="my-project", location="europe-west1")
-    assert said == f"{NOT}{served.log} is a file of another machine"
+    assert said == f"{NOT}{served.log} is a file of another machine; name a table (bq://)"
 
 
 def test_without_a_log_in_the_spec_nothing_is_said_of_requests(served: Served) -> None:
@@ -474,7 +472,7 @@ def test_a_null_in_the_table_is_a_request_without_a_payload(served: Served, clou
     cloud.publish(pa.Table.from_pylist([*cloud.serving.logged, *rows], LOG_SCHEMA))
     section = served.compare(**ON_VERTEX)["served"]
     assert (section["sampled"], section["rows"], section["unreadable"]) == (6, 3, 3)
-    assert section["example"] == "the request has no payload"
+    assert section["example"].startswith("the request has 0 instances; send")
 
 
 def no_table(cloud: Cloud) -> None:
@@ -523,15 +521,15 @@ def nothing_deployed(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (no_table, f"{TABLE} does not exist yet: Vertex AI makes it"),
+        (no_table, f"{TABLE} does not exist; send a request to the endpoint"),
         (forbidden_table, f"{TABLE} may not be read"),
         (a_view, f"{TABLE} is a view"),
-        (other_columns, f"{TABLE} has no column request_id, so it is no request log"),
+        (other_columns, f"{TABLE} has no column request_id of a request log"),
         (other_types, f"{TABLE} has columns of other types than a request log"),
         (no_rows, f"{TABLE} has none to hand-made from 2026-11-06 to 2026-11-12"),
         (forbidden_endpoint, "endpoint flights may not be looked up; whoever runs this needs"),
         (busy_endpoint, "endpoint flights cannot be looked up (status 503)"),
-        (no_endpoint, "endpoint flights does not exist yet in my-project, europe-west1"),
+        (no_endpoint, "endpoint flights does not exist in my-project, europe-west1"),
         (nothing_deployed, "endpoint flights has no deployed version of hand-made"),
     ],
 )

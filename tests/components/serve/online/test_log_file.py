@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quatrain.components.errors import ArtifactError, SourceError
+from quatrain.components.errors import ArtifactError, ServedError
 from quatrain.components.serve.online import log_file
 from quatrain.components.serve.online.followed import FixedModel, FollowedChampion
 from quatrain.components.serve.online.log_file import KEPT, LogFile
@@ -111,7 +111,7 @@ def test_a_log_that_cannot_be_written_is_one_sentence_and_the_server_goes_on(
 ) -> None:
     (tmp_path / "file").write_text("")
     log = LogFile(str(tmp_path / "file/log.jsonl"), "toys")
-    with pytest.raises(SourceError, match=r"requests cannot be logged to .*file/log\.jsonl \("):
+    with pytest.raises(ServedError, match=r"requests cannot be logged to .*file/log\.jsonl \("):
         log.check()
     for _ in range(3):
         log.write("r", b"", {})
