@@ -43,7 +43,8 @@ def deployed_ids(project: str, location: str, endpoint: str, model: str) -> list
         ) from error
     if answer.status_code == 404:
         raise ServedError(
-            f"endpoint {endpoint} does not exist in {project}, {location}; make it by `quatrain deploy`"
+            f"endpoint {endpoint} does not exist in {project}, {location}; make it by `quatrain "
+            f"deploy`"
         )
     if answer.status_code in (401, 403):
         raise ServedError(
