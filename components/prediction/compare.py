@@ -78,7 +78,7 @@ def compare_inputs(
     if now["rows"]:
         drift = compare_with_champion(record, now, limits)
     day = run_time(at).date()
-    add_served(drift, model, record, project=project, location=location, day=day)
+    add_served(drift, model, record, root=root, project=project, location=location, day=day)
     with commit(out, "drift.json") as target:
         target.write_json("drift.json", drift)
     for sentence in notes_and_warnings(drift):

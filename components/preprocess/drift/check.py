@@ -66,7 +66,9 @@ def check_drift(
 
             day = run_time(at, clocks).date()
             champion = history.champion_of(root, model.name) if root else None
-            add_served(drift, model, champion, project=project, location=location, day=day)
+            add_served(
+                drift, model, champion, root=root, project=project, location=location, day=day
+            )
     with commit(out, "drift.json") as folder:
         folder.write_json("drift.json", drift)
     for sentence in notes_and_warnings(drift):

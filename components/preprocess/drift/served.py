@@ -27,6 +27,7 @@ from quatrain.components.serve.request_log import (
 from quatrain.components.serve.served_model import on_this_machine, read_transform
 from quatrain.components.specification.release import RequestLog
 from quatrain.components.specification.schema import Limit, ModelSpec
+from quatrain.components.versions import model_of
 from quatrain.components.wording import counted
 from quatrain.trainer.features.transform import Transform
 
@@ -47,6 +48,7 @@ def add_served(
     model: ModelSpec,
     champion: Mapping[str, Any] | None,
     *,
+    root: str,
     project: str,
     location: str,
     day: datetime.date,
@@ -64,6 +66,7 @@ def add_served(
         drift: The content, which is changed in place.
         model: The spec.
         champion: The record of the champion; None without one.
+        root: The folder of all runs.
         project: The project of the job.
         location: The region of the job.
         day: The day of the run.
@@ -84,7 +87,7 @@ def add_served(
                 f"{uri} has none to {model.name} from {days[0]} to {days[1]}; send some, or look "
                 f"whether they are logged"
             )
-        with on_this_machine(f"{champion['model']}/model") as folder:
+        with on_this_machine(f"{model_of(root, model.name, champion)}/model") as folder:
             transform = read_transform(folder)
         requests = ServedRequests(transform)
         requests.read(log, sample)
