@@ -28,6 +28,7 @@ from .boosting import (
     asking,
     bin_rows,
     grow_together,
+    is_wide,
     join_trees,
     predict_rows,
 )
@@ -67,7 +68,8 @@ def boost_folds(
 
     What is `judged`, and all losses, stay those of the first fit, which alone has not seen the
     validation rows. That fit is returned where a fold tells that validation rows are of another
-    kind, where rows or trees would be too many, or where time is over before a fit is done.
+    kind, where rows, columns or trees would be too many, or where time is over before a fit is
+    done.
 
     Args:
         boosted: The first fit.
@@ -85,6 +87,8 @@ def boost_folds(
     """
     deadline = time.monotonic() + settings.max_seconds if settings.max_seconds else math.inf
     leader, others = boosted.leader, min(FOLDS, MOST_ROWS // train.rows - 1)
+    if is_wide(train):
+        return boosted
     if others < 1 or settings.max_steps or leader.stopped == "max_seconds":
         return boosted
     rounds = (MOST_TREES - leader.rounds * head.units) // (others * head.units)
