@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from quatrain.components.buckets import open_client
 from quatrain.components.errors import ArtifactError
@@ -24,11 +27,12 @@ def copy_file(source: str, target: str, sha256: str = "") -> None:
 
     Within a bucket, the service copies it (objects.rewrite of Cloud Storage's JSON API), by one
     call unless it is of many gigabytes. Any other copy is a stream of bytes, whose digest is
-    checked. A file of this machine is never linked: a linked copy would change with its source.
+    checked. A file of this machine is never linked: a linked copy would change with its source. It
+    takes its name once it is whole, so a copy onto an earlier one never shortens that.
 
     Args:
         source: A path or gs:// uri.
-        target: Where the copy goes; a copy that failed may leave a part of it.
+        target: Where the copy goes.
         sha256: The digest of the bytes; if empty, it is not checked.
 
     Raises:
@@ -40,15 +44,34 @@ def copy_file(source: str, target: str, sha256: str = "") -> None:
         _rewrite(source, target)
         return
     digest = hashlib.sha256()
-    with open_stream(source) as stream, create_stream(target) as copy:
+    with open_stream(source) as stream, _created(target) as copy:
         while chunk := stream.read(CHUNK_BYTES):
             digest.update(chunk)
             copy.write(chunk)
-    if sha256 and digest.hexdigest() != sha256:
-        raise ArtifactError(
-            f"{source} is not the file that was exported: its sha256 is "
-            f"{digest.hexdigest()[:12]}..., its manifest says {sha256[:12]}...; start another run"
-        )
+        if sha256 and digest.hexdigest() != sha256:
+            raise ArtifactError(
+                f"{source} is not the file that was exported: its sha256 is "
+                f"{digest.hexdigest()[:12]}..., its manifest says {sha256[:12]}...; start another "
+                f"run"
+            )
+
+
+@contextmanager
+def _created(target: str) -> Iterator[Any]:
+    """Opens a copy for writing; on this machine, one that failed leaves what was there before."""
+    if is_remote(target):
+        with create_stream(target) as stream:
+            yield stream
+        return
+    path = Path(target)
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        with create_stream(str(partial)) as stream:
+            yield stream
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def show_folders(uris: Iterable[str]) -> None:

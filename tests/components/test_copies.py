@@ -72,6 +72,15 @@ def test_another_digest_is_refused(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(DATA[1:])
     with pytest.raises(ArtifactError, match=r"source is not the file that was exported: its sha"):
         copy_file(f"{tmp_path}/source", f"{tmp_path}/copy", SHA256)
+    assert [file.name for file in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_copy_that_fails_leaves_an_earlier_one_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(DATA[1:])
+    (tmp_path / "copy").write_bytes(DATA)
+    with pytest.raises(ArtifactError, match="source is not the file"):
+        copy_file(f"{tmp_path}/source", f"{tmp_path}/copy", SHA256)
+    assert (tmp_path / "copy").read_bytes() == DATA
 
 
 @pytest.mark.parametrize("source", ["disk", "bucket", "another bucket"])
