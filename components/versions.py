@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -17,7 +17,7 @@ from quatrain.components.artifacts import json_bytes
 from quatrain.components.copying import copy_file, show_folders
 from quatrain.components.errors import ArtifactError
 from quatrain.components.folder import Folder
-from quatrain.components.storage import exists, read_file, remove_contents
+from quatrain.components.storage import exists, list_names, read_file, remove_file
 from quatrain.trainer.failure import Failure
 from quatrain.trainer.uris import name_outside
 
@@ -28,6 +28,8 @@ MANIFEST = "version.json"
 """What makes a copy count: the champion's record of its run, and the sha256 of each file."""
 METADATA = "model/metadata.json"
 """What lists the files of a model with their digests."""
+PROOF = ("metrics.json", "lineage.json", "report.html")
+"""What shows why a model was promoted."""
 RECORD = ("run", "made", "model", "metadata", "split", "window", "statistics")
 """What the record of a champion has of its run."""
 _FIELDS = {
@@ -112,13 +114,18 @@ def keep_version(root: str, name: str, record: Mapping[str, Any], evaluation: st
     if version and version["metadata"] == digest:
         return place
     in_model = _files_of(model, read_metadata(model, run, digest))
+    files = {f"model/{file}": sha256 for file, sha256 in in_model.items()} | {METADATA: digest}
     folder = Folder(place)
     try:
-        remove_contents(place, first=MANIFEST)
-        files = {f"model/{file}": sha256 for file, sha256 in in_model.items()} | {METADATA: digest}
+        proof = _read_proof(evaluation)
+        if version:  # of another run of this name
+            remove_file(folder.path(MANIFEST))
+        _remove_others(place, [*files, *proof])
         for file, sha256 in files.items():
             copy_file(f"{model}/{file}", folder.path(file), sha256)
-        files |= _copy_proof(evaluation, folder)
+        for file, data in proof.items():
+            kind = "text/html; charset=utf-8" if file.endswith(".html") else ""
+            files[file] = folder.write(file, data, kind)
         show_folders(_folders(f"{root.rstrip('/')}/{name}", VERSIONS, run, *files))
         document = {"version": VERSION, **{key: record[key] for key in RECORD}}
         folder.write(MANIFEST, json_bytes({**document, "evaluation": evaluation, "files": files}))
@@ -171,21 +178,27 @@ def _files_of(model: str, metadata: bytes) -> dict[str, str]:
     return files
 
 
-def _copy_proof(evaluation: str, folder: Folder) -> dict[str, str]:
-    """Copies what shows why a model was promoted, and returns the sha256 of each file.
+def _read_proof(evaluation: str) -> dict[str, bytes]:
+    """Returns the files that show why a model was promoted.
 
     Only the metrics are needed. A run of an earlier version of Quatrain has no lineage.json.
     """
-    proof = Folder(evaluation)
-    files: dict[str, str] = {}
-    for file in ("metrics.json", "lineage.json", "report.html"):
-        data = proof.read(file)
-        if data is not None:
-            kind = "text/html; charset=utf-8" if file.endswith(".html") else ""
-            files[file] = folder.write(file, data, kind)
-        elif not files:
-            raise ArtifactError(f"{evaluation}/{file} is gone; name another run, which has it")
-    return files
+    proof = {file: Folder(evaluation).read(file) for file in PROOF}
+    if proof[PROOF[0]] is None:
+        raise ArtifactError(f"{evaluation}/{PROOF[0]} is gone; name another run, which has it")
+    return {file: data for file, data in proof.items() if data is not None}
+
+
+def _remove_others(place: str, files: Collection[str]) -> None:
+    """Removes what is in a version's folder beside its files, as a copy that was cut off leaves it.
+
+    The files stay: another process may be writing the same ones, or they are the model itself,
+    where only the manifest was lost.
+    """
+    stay = {*files, MANIFEST, *(str(p) for file in files for p in PurePosixPath(file).parents)}
+    for name in list_names(place):
+        if name.rstrip("/") not in stay:
+            remove_file(f"{place}/{name}")
 
 
 def _folders(above: str, versions: str, run: str, *files: str) -> list[str]:

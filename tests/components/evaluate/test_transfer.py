@@ -257,3 +257,15 @@ def test_a_root_that_does_not_suit_is_refused(
     with pytest.raises(QuatrainError, match=sentence):
         quatrain.promote(f"{source.uri}/{NAME}/run-1", to=prod)
     assert {bucket: objects(served, bucket) for bucket in served.buckets} == before
+
+
+def test_a_copy_whose_manifest_was_lost_is_whole_again_after_a_promotion(source: Root) -> None:
+    sent(source)
+    target = Root(TARGET)
+    whole = target.files(target.version("run-1"))
+    remove_file(f"{target.version('run-1')}/version.json")
+    target.promote("run-1")
+    again = target.files(target.version("run-1"))
+    assert whole.keys() == again.keys()
+    del whole["version.json"], again["version.json"]
+    assert whole == again

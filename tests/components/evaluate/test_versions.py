@@ -14,6 +14,7 @@ import pytest
 
 from quatrain.components import history, versions
 from quatrain.components.artifacts import sha256_of
+from quatrain.components.copying import show_folders
 from quatrain.components.errors import ArtifactError
 from quatrain.components.evaluate.champion import find_champion, settle
 from quatrain.components.evaluate.ledger import promote_run
@@ -188,7 +189,7 @@ def killed_at(number: int, after: bool) -> Iterator[list[str]]:
 
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in (
-            (versions, "remove_contents"),
+            (versions, "_remove_others"),
             (versions, "copy_file"),
             (versions, "show_folders"),
             (Folder, "write"),
@@ -246,6 +247,34 @@ def test_of_two_promotions_one_wins_and_both_versions_are_whole(
             root.promote("run-1")
     assert root.champion is not None and root.champion["model"] == root.version("run-2")
     assert all(versions.read_version(root.uri, NAME, run) for run in ("run-1", "run-2"))
+
+
+def test_a_copy_that_starts_beside_another_takes_no_file_from_it(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root.settle("run-1")
+    root.settle("run-2")
+
+    def show_last(folders: list[str]) -> None:  # the files are there, their manifest is not
+        with monkeypatch.context() as slower:
+            slower.setattr(versions, "copy_file", raise_interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                root.promote("run-2")
+        show_folders(folders)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "show_folders", show_last)
+        root.promote("run-2")
+    kept = root.files(root.version("run-2"))
+    assert kept.keys() == {*json.loads(kept["version.json"])["files"], "version.json"}
+
+
+def test_what_a_copy_that_was_cut_off_left_is_removed(root: Root) -> None:
+    for name in ("model/.part.tmp", "model/old/weights", "note.txt"):
+        write_file(f"{root.version('run-1')}/{name}", b"left")
+    root.settle("run-1")
+    kept = root.files(root.version("run-1"))
+    assert kept.keys() == {*json.loads(kept["version.json"])["files"], "version.json"}
 
 
 def test_a_version_deleted_before_the_record_names_it_is_not_promoted(
