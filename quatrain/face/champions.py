@@ -118,6 +118,8 @@ def rollback(
         _send(name, move, ROLLED_BACK, addresses)
     else:
         move = (champion or {}).get("promoted") or {"run": run, "before": ""}
+        if where.is_here:  # the call before may have been cut off before the link followed
+            follow_champion(Path(_full(where), name))
     traffic: list[str] = []
     if where.vertex is not None and not where.is_here:
         digest = (history.champion_of(where.uri, name) or {}).get("metadata", "")

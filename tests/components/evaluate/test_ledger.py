@@ -276,3 +276,20 @@ def test_a_champion_of_an_earlier_version_is_listed_without_a_time(root: Path) -
     listed = [(e["run"], e["by"] != "") for e in quatrain.models(NAME, root=root)]
     assert listed == [("run-2", True), ("run-1", False)]
     assert quatrain.rollback(NAME, "no better", root=root)["run"] == "run-1"
+
+
+def test_the_link_follows_a_rollback_that_was_cut_off_before_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quatrain.promote("run-2", "try it", root=root)
+
+    def cut_off(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("quatrain.face.champions.follow_champion", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            quatrain.rollback(NAME, "no better", root=root)
+    assert champion(root)["run"] == "run-1"
+    assert not quatrain.rollback(NAME, "no better", root=root)["changed"]
+    assert (root / NAME / "champion").readlink() == Path("run-1")
