@@ -73,8 +73,12 @@ def read_version(root: str, name: str, run: str) -> dict[str, Any] | None:
     try:
         document = json.loads(read_file(uri))
         wrong = [k for k, t in _FIELDS.items() if not isinstance(document.get(k), t)]
-        if wrong or name_outside(document["files"]):
-            raise ValueError(f"{wrong[0]!r} is absent" if wrong else "it names files elsewhere")
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is absent")
+        if document["run"] != run:
+            raise ValueError(f"it is of run {document['run']!r}")
+        if fault := _fault_of(document["files"]):
+            raise ValueError(fault)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -113,7 +117,7 @@ def keep_version(root: str, name: str, record: Mapping[str, Any], evaluation: st
     version = read_version(root, name, run)
     if version and version["metadata"] == digest:
         return place
-    in_model = _files_of(model, read_metadata(model, run, digest))
+    in_model = files_of(model, read_metadata(model, run, digest))
     files = {f"model/{file}": sha256 for file, sha256 in in_model.items()} | {METADATA: digest}
     folder = Folder(place)
     try:
@@ -165,17 +169,36 @@ def read_metadata(model: str, run: str, sha256: str) -> bytes:
     return data
 
 
-def _files_of(model: str, metadata: bytes) -> dict[str, str]:
-    """Returns the sha256 of each file of a model, by its name, as its metadata has them."""
+def files_of(model: str, metadata: bytes) -> dict[str, str]:
+    """Returns the sha256 of each file of a model, by its name, as its metadata has them.
+
+    Args:
+        model: The artifact that holds the model.
+        metadata: Its metadata.json.
+
+    Raises:
+        ArtifactError: It has none, or names a file outside of the model.
+    """
     try:
         files = dict(json.loads(metadata)["files"])
-        if outside := name_outside(files):
-            raise ValueError(f"it names {outside!r}, outside of the model")
+        if fault := _fault_of(files):
+            raise ValueError(fault)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(
             f"{model}/{METADATA} has no digests of the model's files ({error}); start another run"
         ) from error
     return files
+
+
+def _fault_of(files: Mapping[str, Any]) -> str:
+    """Returns what is wrong with files as a document lists them; empty if nothing is.
+
+    Each name must stay inside the document's folder, and have a digest.
+    """
+    if outside := name_outside(files):
+        return f"it names {outside!r}, outside of its folder"
+    without = (name for name, sha256 in files.items() if not isinstance(sha256, str))
+    return next((f"{name!r} has no digest" for name in without), "")
 
 
 def _read_proof(evaluation: str) -> dict[str, bytes]:

@@ -7,7 +7,6 @@ being trained again. The copy is a version of its own, so nothing there depends 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -120,7 +119,8 @@ def _origin_of(source: str, name: str, run: str, reason: str) -> Origin:
         made_by["metadata"],
     )
     metadata = versions.read_metadata(places["model"], run, made_by["metadata"])
-    files = {f"model/{file}": sha256 for file, sha256 in json.loads(metadata)["files"].items()}
+    in_model = versions.files_of(places["model"], metadata)
+    files = {f"model/{file}": sha256 for file, sha256 in in_model.items()}
     return Origin(record, places["evaluation"], files, measured)
 
 

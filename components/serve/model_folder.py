@@ -57,8 +57,9 @@ def _candidates(place: str) -> Iterator[str]:
     yield from of_run
     root, _, name = (place if is_remote(place) else os.path.abspath(place)).rpartition("/")
     record = history.champion_of(root, name)
-    if record and (is_remote(place) or versions.is_version(name, record)):
-        yield f"{versions.model_of(root, name, record)}/model"
+    model = versions.model_of(root, name, record) if record else ""
+    if record and model and (is_remote(place) or versions.is_version(name, record)):
+        yield f"{model}/model"
     yield of_champion
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +271,25 @@ def test_a_copy_whose_manifest_was_lost_is_whole_again_after_a_promotion(source:
     assert whole.keys() == again.keys()
     del whole["version.json"], again["version.json"]
     assert whole == again
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"../../secret": "0a"}, "it names '../../secret', outside of its folder"),
+        ({"saved_model.pb": None}, "'saved_model.pb' has no digest"),
+        (None, "'files'"),
+    ],
+)
+def test_a_model_that_lists_its_files_otherwise_is_refused(
+    source: Root, files: dict[str, Any] | None, why: str
+) -> None:
+    metadata = json.dumps({} if files is None else {"files": files}).encode()
+    write_file(f"{source.run('run-2')}/model/model/metadata.json", metadata)
+    uri = f"{source.run('run-2')}/evaluation/metrics.json"
+    metrics = json.loads(read_file(uri))
+    metrics["made_by"]["metadata"] = hashlib.sha256(metadata).hexdigest()
+    write_file(uri, json.dumps(metrics).encode())
+    sentence = rf"model/metadata.json has no digests of the model's files \({re.escape(why)}\); "
+    with pytest.raises(ArtifactError, match=sentence):
+        sent(source, "run-2", "try it")

@@ -22,6 +22,7 @@ from quatrain.components.exchange import Overtaken
 from quatrain.components.folder import Folder
 from quatrain.components.prediction import inputs
 from quatrain.components.release.of_run import candidate_of
+from quatrain.components.serve import model_folder
 from quatrain.components.serve.model_folder import find_model
 from quatrain.components.serve.online.followed import source_of
 from quatrain.components.serve.served_model import read_metadata
@@ -345,3 +346,36 @@ def test_a_root_that_was_moved_has_its_versions_with_it(
     assert champion.metadata == sha256_of(Path(champion.model, "metadata.json"))
     assert find_model(f"{moved.uri}/{NAME}") == champion.model
     assert source_of(f"{moved.uri}/{NAME}", moved.uri).load().run == "run-1"
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"run": "run-2"}, "it is of run 'run-2'"),
+        ({"files": {"model/x": 5}}, "'model/x' has no digest"),
+        ({"files": {"model/../../x": "0a"}}, "it names 'model/../../x', outside of its folder"),
+        ({"statistics": None}, "'statistics' is absent"),
+    ],
+)
+def test_a_manifest_that_was_edited_is_named(root: Root, changed: dict[str, Any], why: str) -> None:
+    root.settle("run-1")
+    uri = f"{root.version('run-1')}/version.json"
+    write_file(uri, json.dumps({**json.loads(read_file(uri)), **changed}).encode())
+    with pytest.raises(ArtifactError) as raised:
+        root.promote("run-1")
+    way_out = "remove it, so that the model is copied again"
+    assert str(raised.value) == f"{uri} is damaged ({why}); {way_out}"
+
+
+def test_a_record_that_names_no_model_leads_to_no_folder(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root.settle("run-1")
+    uri = history.record_uri(root.uri, NAME, "champion")
+    record = json.loads(read_file(uri)) | {"model": ""}
+    write_file(uri, json.dumps(record).encode())
+    looked: list[str] = []
+    monkeypatch.setattr(model_folder, "exists", lambda uri: looked.append(uri))
+    with pytest.raises(ArtifactError):
+        find_model(f"{root.uri}/{NAME}")
+    assert looked and all(uri.startswith(f"{root.uri}/") for uri in looked)
