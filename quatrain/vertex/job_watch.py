@@ -7,12 +7,13 @@ import datetime
 import itertools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote
 
 from quatrain.components.errors import QuatrainError
 from quatrain.components.storage import read_file
+from quatrain.pipelines.compiled import RELEASE
 from quatrain.terminal.console import Console
 from quatrain.trainer import failure
 from quatrain.vertex.cloud_file import Cloud, CloudError
@@ -41,6 +42,9 @@ _STEP_OUTCOMES = {
 
 _EVALUATION = "evaluation"
 """The artifact that holds the report."""
+
+_RELEASED = "output:released"
+"""The field of the release's execution that says how far it got."""
 
 
 class JobFailed(QuatrainError):
@@ -125,6 +129,23 @@ class JobWatch:
             if state in _STEP_OUTCOMES:
                 self._console.step_ended(number, step, _duration_s(task), _STEP_OUTCOMES[state])
             self._states[step] = state
+        self._show_release(tasks_of(job))
+
+    def _show_release(self, tasks: Sequence[Mapping[str, Any]]) -> None:
+        """Prints that the release is running, or how far it got, in a line after the steps.
+
+        A condition that is false leaves the innermost task out, or not triggered.
+        """
+        parents = {task.get("parentTaskId") for task in tasks}
+        for task in tasks:
+            if task["taskName"] != RELEASE or task["taskId"] in parents:
+                continue
+            state, before = state_of(task), self._states.get(RELEASE, "PENDING")
+            if state != before and state in ("RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"):
+                outputs = task.get("execution", {}).get("metadata", {})
+                words = "..." if state == "RUNNING" else _STEP_OUTCOMES[state]
+                self._console.print(f"{RELEASE}: {outputs.get(_RELEASED, words)}")
+            self._states[RELEASE] = state
 
     def _path(self, job: Mapping[str, Any], task: Mapping[str, Any]) -> list[str]:
         return path_of(job, task, self._steps)

@@ -236,6 +236,48 @@ def test_each_step_is_shown_once_though_an_inner_task_has_its_name(google, quatr
     assert [words[-1] for words in shown] == ["succeeded"]
 
 
+def released_by(state, sentence=""):
+    """Makes the tasks of a release: the sub-pipeline, its condition, and what does the work."""
+    tasks = nested(
+        (1, 0, "mine", "SUCCEEDED", "", ""),
+        (2, 1, "evaluate", "SUCCEEDED", "", ""),
+        (3, 1, "release", "SUCCEEDED", "", ""),
+        (4, 3, "condition-1", "SUCCEEDED", "", ""),
+        (5, 4, "release", state, "", ""),
+    )
+    if sentence:
+        tasks[-1].execution = {"metadata": {"output:released": sentence}}
+    return tasks
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence", "shown"),
+    [
+        ("SUCCEEDED", "version 2 has all traffic", ["release: version 2 has all traffic"]),
+        ("SUCCEEDED", "", ["release: succeeded"]),
+        ("NOT_TRIGGERED", "", []),
+    ],
+)
+def test_the_release_is_a_line_after_the_steps(google, quatrain, state, sentence, shown):
+    google.execute = ending(released_by(state, sentence), "PIPELINE_STATE_SUCCEEDED")
+    code, _, err = quatrain("submit", "toy.yaml", "--wait")
+    assert code == 0, err
+    lines = err.splitlines()
+    assert [line for line in lines if line.startswith("release")] == shown
+    if shown:
+        assert "evaluate" in lines[lines.index(shown[0]) - 1]
+
+
+def test_a_release_that_failed_is_shown_and_named(google, quatrain):
+    tasks = released_by("FAILED")
+    tasks[-1].error = {"code": 9, "message": "the quota is used up"}
+    google.execute = ending(tasks)
+    code, _, err = quatrain("submit", "toy.yaml", "--wait", "--job-id", "mine")
+    assert code == 1
+    assert "release: failed" in err.splitlines()
+    assert "the quota is used up" in err
+
+
 @pytest.fixture
 def google_west4(google):
     """The same in a region that trains on an L4 and an A100, which europe-west1 does not."""
