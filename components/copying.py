@@ -17,6 +17,7 @@ from quatrain.components.login import check_login
 from quatrain.components.storage import PATIENCE_S, create_stream, is_remote, open_stream
 from quatrain.components.uris import SCHEME
 from quatrain.components.wording import first_line
+from quatrain.trainer.uris import named
 
 CHUNK_BYTES = 1 << 20
 """How much of a file is in memory at a time."""
@@ -45,7 +46,7 @@ def copy_file(source: str, target: str, sha256: str = "") -> None:
         return
     digest = hashlib.sha256()
     with open_stream(source) as stream, _created(target) as copy:
-        while chunk := stream.read(CHUNK_BYTES):
+        while chunk := _next(source, stream):
             digest.update(chunk)
             copy.write(chunk)
         if sha256 and digest.hexdigest() != sha256:
@@ -56,17 +57,22 @@ def copy_file(source: str, target: str, sha256: str = "") -> None:
             )
 
 
+def _next(source: str, stream: Any) -> bytes:
+    with named(source):
+        return bytes(stream.read(CHUNK_BYTES))
+
+
 @contextmanager
 def _created(target: str) -> Iterator[Any]:
     """Opens a copy for writing; on this machine, one that failed leaves what was there before."""
     if is_remote(target):
-        with create_stream(target) as stream:
+        with named(target), create_stream(target) as stream:
             yield stream
         return
     path = Path(target)
     partial = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
-        with create_stream(str(partial)) as stream:
+        with named(target), create_stream(str(partial)) as stream:
             yield stream
         os.replace(partial, path)
     except BaseException:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -108,3 +111,18 @@ def test_folders_are_made_once_and_only_in_a_bucket(
     assert sorted(served.buckets["b"].objects) == ["a/", "a/b/"]
     assert served.buckets["b"].objects["a/b/"].generation == first
     assert not Path(places["disk"], "none").exists()
+
+
+def test_a_full_disk_is_named_by_the_copy(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(DATA)
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, former[1]))  # EFBIG, as ENOSPC is met
+    try:
+        with pytest.raises(OSError, match="File too large") as raised:
+            copy_file(f"{tmp_path}/source", f"{tmp_path}/copy")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (raised.value.errno, raised.value.filename) == (errno.EFBIG, f"{tmp_path}/copy")
+    assert [file.name for file in tmp_path.iterdir()] == ["source"]
