@@ -10,6 +10,7 @@ from typing import Any
 from quatrain.components.artifacts import json_bytes
 from quatrain.components.buckets import HERE
 from quatrain.components.errors import QuatrainError
+from quatrain.components.folder import MISSHAPEN
 from quatrain.components.notify.notice import Notice, of_run
 from quatrain.components.notify.sending import deliver
 from quatrain.components.specification.parameter import read_parameter
@@ -64,7 +65,7 @@ def notify_of(
     model = _model_of(spec)
     try:
         notice = of_run(folder, root, model, run, state, message, link, predicts)
-    except (QuatrainError, OSError, ValueError, TypeError, KeyError) as error:
+    except (QuatrainError, OSError, *MISSHAPEN) as error:
         print(f"notify: the records of the run cannot be read: {first_line(error)}", flush=True)
         notice = Notice("succeeded" if state == "SUCCEEDED" else "failed", model, run, link=link)
     print(f"notify: {model}: run {run} {notice.event}", flush=True)

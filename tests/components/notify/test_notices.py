@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from quatrain.components import history
 from quatrain.components.errors import DriftFailed, GateFailed, ReleaseError
 from quatrain.components.notify import failures, sending
 from quatrain.components.notify.bodies import MAX_DISCORD, body_for
 from quatrain.components.notify.notice import MAX_TEXT, Notice, of_move, of_run
 from quatrain.components.notify.run import notify_of
 from quatrain.components.notify.sending import NoticeError, check_webhook, send, shown
+from tests.components.handmade import make_spec
 from tests.emulators.notices import notices_server
 from tests.emulators.tls import make_certificate
 
@@ -321,6 +323,18 @@ def test_the_first_line_is_the_one_that_the_alert_counts(tmp_path, capsys):
 def test_a_damaged_record_of_what_was_sent_loses_no_notice(server, tmp_path, record):
     (tmp_path / "notice.json").write_text(record)
     of_job(tmp_path, {"webhook": f"{server.url}/hook"})
+    assert len(server.posts("/hook")) == 1
+
+
+@pytest.mark.parametrize("gate", [[], {"why": 3, "decision": "promote"}, None])
+def test_a_damaged_record_of_the_run_loses_no_notice(server, tmp_path, capsys, gate):
+    parts = {key: {} for key in ("spec", "rows", "data", "code", "metrics", "artifacts")}
+    record = {"run": "r", "made": "2026-12-03", **parts, "gate": gate}
+    history.record_measured(str(tmp_path / "root"), "hand-made", record)
+    addresses, sent = {"webhook": f"{server.url}/hook"}, str(tmp_path / "job/notify/sent")
+    root = str(tmp_path / "root")
+    notify_of(addresses, make_spec(), root, "r", "p", "europe-west1", "SUCCEEDED", "", sent)
+    assert "notify: the records of the run cannot be read: " in capsys.readouterr().out
     assert len(server.posts("/hook")) == 1
 
 
