@@ -244,6 +244,8 @@ def replace_link(link: Path, target: str) -> None:
         QuatrainError: A file or folder has the link's name.
     """
     _check_link(link)
+    if link.is_symlink() and os.readlink(link) == target:
+        return  # on a disk that may be read-only
     partial = link.with_name(f".{link.name}.{os.getpid()}.tmp")
     partial.unlink(missing_ok=True)
     partial.symlink_to(target)
