@@ -316,6 +316,8 @@ class ServedModel:
 def _padded(column: Column) -> Column:
     """Returns a column, with its last row repeated up to a multiple of `PADDING` rows."""
     n = -len(column) % PADDING
+    if not n:
+        return column
     if isinstance(column, np.ndarray):
         return np.concatenate([column, np.repeat(column[-1:], n)])
     return pa.concat_arrays([column, pa.repeat(column[-1], n)])
@@ -339,10 +341,12 @@ def prediction_table(
 ) -> pa.Table:
     """Returns answers, and labels if there are any, in the columns of `prediction_schema`."""
     schema = prediction_schema(transform, labels is not None)
-    classes = np.array(transform.label.classes, object)
-    columns: list[Any] = [] if labels is None else [classes[labels] if len(classes) else labels]
+    classes = pa.array(transform.label.classes, pa.string())
+    columns: list[Any] = []
+    if labels is not None:
+        columns.append(classes.take(pa.array(labels)) if len(classes) else labels)
     if len(classes):
-        columns += [*answers.T, classes[answers.argmax(axis=1)]]
+        columns += [*answers.T, classes.take(pa.array(answers.argmax(axis=1)))]
     else:
         columns.append(answers)
     arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
