@@ -118,9 +118,8 @@ def page(turns: dict[str, list[Turn]], n_rows: int, n_threads: int) -> str:
         f"which all ways follow each other; the model is loaded before. On {machine()}."
     )
     bound = (
-        f"The target is at most {BOUND:.0%} fewer rows a second than bare calls. A thread answers "
-        f"a range of about 10 MB: the Parquet file is one range, and the CSV three, so not all "
-        f"threads are busy to the end."
+        f"The target is at most {BOUND:.0%} fewer rows a second than bare calls. The Parquet file "
+        f"is one range, and the CSV three; all threads answer batches of the same ranges."
     )
     return "\n\n".join(["## Batch prediction", about, table(header, rows), bound])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 MOST_THREADS = 4
@@ -29,14 +29,40 @@ def map_ahead(function: Callable[[T], R], elements: Iterable[T], n_threads: int)
     memory is bounded. An error is raised where its result would be yielded.
     """
     with ThreadPoolExecutor(n_threads) as pool:
-        waiting: deque[Future[R]] = deque()
         try:
-            for element in elements:
-                waiting.append(pool.submit(function, element))
-                del element
-                if len(waiting) > n_threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            yield from map_in(pool, function, elements, n_threads)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def map_in(
+    pool: Executor, function: Callable[[T], R], elements: Iterable[T], n_ahead: int
+) -> Iterator[R]:
+    """Does what `map_ahead` does, in a pool that others may use too.
+
+    At most `n_ahead` elements more than results are taken. An error in taking an element is raised
+    after the results of those before it, so any number ahead gives the same error.
+    """
+    waiting: deque[Future[R]] = deque()
+    iterator = iter(elements)
+    broken: Exception | None = None
+    try:
+        while True:
+            try:
+                element = next(iterator)
+            except StopIteration:
+                break
+            except Exception as error:
+                broken = error
+                break
+            waiting.append(pool.submit(function, element))
+            del element
+            if len(waiting) > n_ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+        if broken is not None:
+            raise broken
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -34,7 +34,8 @@ class EngineChoice:
     Attributes:
         runner: A name of `runners.ENGINES`, or that of another Beam runner.
         options: Beam's options for the runner.
-        workers: The ranges that are read at once on this machine; None for the default.
+        workers: The ranges that are read at once on this machine, and the batches that are answered
+            at once; None for the default.
     """
 
     runner: str = LOCAL

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -34,6 +36,12 @@ from quatrain.trainer.features.transform import Transform
 
 SHOWN_BYTES = 200
 """How much of the first rejected row is shown."""
+
+Batch = tuple[pa.RecordBatch, list[pa.Array]]
+"""What `InputRows.batches` yields: the inputs, and the texts of the columns to keep."""
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -97,10 +105,26 @@ def load_model(plan: PredictionPlan) -> ServedModel:
         return ServedModel.load(folder)
 
 
-def predict_range(span: Range, plan: PredictionPlan, model: ServedModel) -> WrittenRange:
-    """Writes the shards of one range; an error of its own is returned, not raised."""
+class MapBatches(Protocol):
+    """Applies a function to batches and yields the results in order: `map`, or one with threads."""
+
+    def __call__(self, function: Callable[[T], R], elements: Iterable[T], /) -> Iterator[R]:
+        """Yields the results; the elements are taken in the thread that takes the results."""
+
+
+def predict_range(
+    span: Range, plan: PredictionPlan, model: ServedModel, map_batches: MapBatches = map
+) -> WrittenRange:
+    """Writes the shards of one range; an error of its own is returned, not raised.
+
+    Args:
+        span: The range.
+        plan: How its rows are read, and where the answers go.
+        model: The loaded model.
+        map_batches: How the batches of the range are answered: by default one after another.
+    """
     try:
-        return _predict_range(span, plan, model)
+        return _predict_range(span, plan, model, map_batches)
     except QuatrainError as error:
         return WrittenRange(span.index, error=ErrorRecord.of(error))
     except OSError as error:
@@ -109,7 +133,9 @@ def predict_range(span: Range, plan: PredictionPlan, model: ServedModel) -> Writ
         return WrittenRange(span.index, error=ErrorRecord.of(ArtifactError(sentence)))
 
 
-def _predict_range(span: Range, plan: PredictionPlan, model: ServedModel) -> WrittenRange:
+def _predict_range(
+    span: Range, plan: PredictionPlan, model: ServedModel, map_batches: MapBatches
+) -> WrittenRange:
     n_read = n_rejected = 0
     first: Mapping[str, Any] | None = None
     schema = output_columns(plan.rows, model.transform)
@@ -117,18 +143,30 @@ def _predict_range(span: Range, plan: PredictionPlan, model: ServedModel) -> Wri
         _shard(plan.out, PREDICTIONS, span, plan, schema) as (shard, files),
         _shard(plan.rejected, REJECTED_ROWS, span, plan, REJECTED) as (bad_rows, rejected_files),
     ):
-        for block in plan.rows.blocks_of(span):
-            bad = block.rejected
-            n_read += block.batch.num_rows + bad.num_rows
-            n_rejected += bad.num_rows
-            if bad.num_rows:
-                first = first or _shown(bad)
-                bad_rows.write_table(pa.Table.from_batches([bad]))
-            # Without a place for it, a rejected row has failed the job: the others are only
-            # counted, for the message.
-            if block.batch.num_rows and (plan.rejected or not n_rejected):
-                tables = answered_batches(span, block, plan.rows, model, schema)
-                shard.write_table(pa.concat_tables(tables).combine_chunks())
+
+        def batches() -> Iterator[tuple[int, Batch]]:
+            """Yields the batches to answer with the number of their block; counts all rows."""
+            nonlocal n_read, n_rejected, first
+            for number, block in enumerate(plan.rows.blocks_of(span)):
+                bad = block.rejected
+                n_read += block.batch.num_rows + bad.num_rows
+                n_rejected += bad.num_rows
+                if bad.num_rows:
+                    first = first or _shown(bad)
+                    bad_rows.write_table(pa.Table.from_batches([bad]))
+                # Without a place for it, a rejected row has failed the job: the others are only
+                # counted, for the message.
+                if block.batch.num_rows and (plan.rejected or not n_rejected):
+                    for batch in plan.rows.batches(span, block):
+                        yield number, batch
+
+        def answer(element: tuple[int, Batch]) -> tuple[int, pa.Table]:
+            number, batch = element
+            return number, _answered(batch, model, schema)
+
+        # Each block is one write, so the bytes do not depend on how the batches are answered.
+        for _, answered in groupby(map_batches(answer, batches()), itemgetter(0)):
+            shard.write_table(pa.concat_tables(table for _, table in answered).combine_chunks())
     return WrittenRange(span.index, n_read, n_rejected, files, rejected_files, first)
 
 
@@ -141,10 +179,14 @@ def answered_batches(
     span: Range, block: Block, rows: InputRows, model: ServedModel, schema: pa.Schema
 ) -> Iterator[pa.Table]:
     """Yields the predictions of the good rows of a block, beside the columns to keep."""
-    for batch, texts in rows.batches(span, block):
-        answers = model.answer(raw_inputs(batch, model.transform.inputs))
-        columns = [*texts, *prediction_table(model.transform, answers).columns]
-        yield pa.table(columns, schema=schema)
+    for batch in rows.batches(span, block):
+        yield _answered(batch, model, schema)
+
+
+def _answered(batch: Batch, model: ServedModel, schema: pa.Schema) -> pa.Table:
+    inputs, texts = batch
+    answers = model.answer(raw_inputs(inputs, model.transform.inputs))
+    return pa.table([*texts, *prediction_table(model.transform, answers).columns], schema=schema)
 
 
 def _shown(bad: pa.RecordBatch) -> dict[str, Any]:

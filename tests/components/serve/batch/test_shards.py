@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,37 @@ def test_shards_hold_the_rows_of_one_file_for_any_engine_and_number_of_workers(
     assert bad[0] == bad[1] == bad[2] and len(bad[0]) == 3
     read = [pq.read_table(tmp_path / "one" / name) for name in expected]
     assert pa.concat_tables(read) == pq.read_table(one.path)
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_batches_of_one_range_give_the_same_bytes_for_any_number_of_threads(
+    form: str, tmp_path: Path, models: dict[str, Path]
+) -> None:
+    rows = make_rows(500, seed=3).to_pylist()
+    column = [r["delay"] for r in rows] * 60  # 30,000 rows: three blocks of up to two batches
+    table = {"delay": column, "carrier": [r["carrier"] for r in rows] * 60}
+    table["id"] = list(range(len(column)))
+    path = tmp_path / "in/rows.parquet"
+    path.parent.mkdir()
+    bad = {7, 20_003, 20_004}
+    delays = ["soon" if i in bad else None if v is None else str(v) for i, v in enumerate(column)]
+    pq.write_table(pa.table({**table, "delay": pa.array(delays)}), path, row_group_size=12_000)
+    written = {}
+    for n in (1, 2, 5):
+        out = tmp_path / str(n)
+        done = predict(
+            models["binary"],
+            [str(path)],
+            out,
+            form=form,
+            rejected=out / "aside",
+            keep=["id"],
+            engine=EngineChoice(workers=n),
+        )
+        assert (done.rows, done.rejected) == (len(column) - 3, 3)
+        written[n] = (shards(out), shards(out / "aside", "rejected"))
+    assert len(written[1][0]) == 1
+    assert written[1] == written[2] == written[5]
 
 
 def test_the_manifest_counts_every_row_and_names_every_file(
@@ -291,3 +323,16 @@ def test_results_come_in_order_and_few_elements_are_taken_ahead() -> None:
     first = next(results)
     assert (first, len(taken)) == (0, 4)
     assert [first, *results] == list(range(20))
+
+
+def test_an_error_in_taking_an_element_comes_after_those_of_earlier_elements() -> None:
+    def elements() -> Iterator[int]:
+        yield from (1, 0)
+        raise KeyError("taken later")
+
+    with pytest.raises(ZeroDivisionError):
+        list(map_ahead(lambda n: 1 // n, elements(), 5))
+    results = map_ahead(lambda n: n + 1, elements(), 5)
+    assert [next(results), next(results)] == [2, 1]
+    with pytest.raises(KeyError, match="taken later"):
+        next(results)
