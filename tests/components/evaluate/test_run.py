@@ -244,7 +244,17 @@ def run_component(tmp_path: Path, spec: str, model: Path) -> tuple[Any, Any]:
     examples = dsl.Dataset(uri=str(tmp_path / "examples"))
     drift = dsl.Artifact(uri=str(tmp_path / "drift"))
     runs = str(tmp_path / "runs")
-    compare.python_func(spec, runs, examples, drift)
+    compare.python_func(
+        spec=spec,
+        root=runs,
+        project="",
+        location="",
+        at="",
+        scheduled="1970-01-01T00:00:00Z",
+        created="2026-12-01T06:00:00Z",
+        examples=examples,
+        drift=drift,
+    )
     measure.python_func(
         spec=spec,
         root=runs,
