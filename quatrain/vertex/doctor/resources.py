@@ -83,13 +83,22 @@ def resources(
         yield _templates(*match.groups())
     if cloud.notify:
         yield from _of_notices(cloud.notify)
+    yield from _of_tables(spec, cloud.location)
+    if runner == "dataflow" and str(options.get("use_public_ips")).lower() != "true":
+        yield _subnetwork(cloud, options)
+
+
+def _of_tables(spec: ModelSpec, region: str) -> Iterator[Resource]:
+    """Yields the datasets of the source, of the request log, and of the table of predictions."""
     for uri in spec.source.uri:
         if is_table(uri):
             yield _dataset(uri)
+    if spec.release and spec.release.log and spec.release.log.is_table:
+        log = _dataset(spec.release.log.uri)
+        name = log.name.replace(".", ":")
+        yield replace(log, creation=f"bq mk --location={region} {name}")
     if spec.predict and spec.predict.table:
-        yield _prediction_dataset(spec.predict.table, cloud.location)
-    if runner == "dataflow" and str(options.get("use_public_ips")).lower() != "true":
-        yield _subnetwork(cloud, options)
+        yield _prediction_dataset(spec.predict.table, region)
 
 
 def repository_of(location: str, project: str, name: str) -> str:

@@ -211,6 +211,7 @@ def grants(spec: ModelSpec, cloud: Cloud, runner: str, number: str) -> Iterator[
     yield Grant(account, BUCKET_ROLES, (_bucket(bucket), project), _bucket_command(bucket))
     yield from _source_grants(spec, cloud, account, bucket)
     yield from _prediction_grants(spec, cloud, account)
+    yield from _log_grants(spec, cloud, account, number)
     yield from _repository_grants(cloud, account, runner, number)
     yield from _notice_grants(cloud, account)
     if cloud.encryption_key:
@@ -258,17 +259,36 @@ def _prediction_grants(spec: ModelSpec, cloud: Cloud, account: str) -> Iterator[
     """Yields what the run's account needs to load predictions into a table."""
     if not (spec.predict and spec.predict.table):
         return
-    project, dataset, _ = spec.predict.table.removeprefix("bq://").split(".", 2)
-    path = f"bigquery/v2/projects/{project}/datasets/{dataset}"
-    places = (Policy(f"dataset {project}.{dataset}", "bigquery", path, False), _project(project))
     jobs = _project(cloud.project)
     yield Grant(account, (LOAD_ROLE,), (jobs,), _project_command(cloud.project))
+    yield _dataset_grant(account, DATASET_ROLE, spec.predict.table, cloud)
+
+
+def _log_grants(spec: ModelSpec, cloud: Cloud, account: str, number: str) -> Iterator[Grant]:
+    """Yields what the run's account needs to read a request log, and Vertex AI to write it.
+
+    In its own project, Vertex AI makes even the dataset of a log that names none
+    (PredictRequestResponseLoggingConfig.bigquery_destination in google.cloud.aiplatform_v1).
+    """
+    if not (spec.release and spec.release.log and spec.release.log.is_table):
+        return
+    uri, reads = spec.release.log.uri, _project(cloud.project)
+    yield Grant(account, (READ_SESSION,), (reads,), _project_command(cloud.project))
+    yield _dataset_grant(account, TABLE_ROLE, uri, cloud)
+    if uri.removeprefix("bq://").split(".")[0] != cloud.project:
+        yield _dataset_grant(_agent(AGENTS[0], number), DATASET_ROLE, uri, cloud)
+
+
+def _dataset_grant(member: str, role: str, table: str, cloud: Cloud) -> Grant:
+    """Returns a role on the dataset of a table that may not be there yet."""
+    project, dataset, _ = table.removeprefix("bq://").split(".", 2)
+    path = f"bigquery/v2/projects/{project}/datasets/{dataset}"
+    places = (Policy(f"dataset {project}.{dataset}", "bigquery", path, False), _project(project))
     grant = (
         f"bq query --project_id={cloud.project} --use_legacy_sql=false "
         f"'GRANT `{{role}}` ON SCHEMA `{project}.{dataset}` TO \"{{member}}\"'"
     )
-    look = f"bq show --format=prettyjson {project}:{dataset}"
-    yield Grant(account, (DATASET_ROLE,), places, grant, look)
+    return Grant(member, (role,), places, grant, f"bq show --format=prettyjson {project}:{dataset}")
 
 
 def _notice_grants(cloud: Cloud, account: str) -> Iterator[Grant]:

@@ -16,6 +16,7 @@ from quatrain.vertex.doctor.roles import (
     LOAD_ROLE,
     PROJECT_ROLES,
     READ_SESSION,
+    RELEASE_ROLES,
     REPOSITORY_ROLE,
     RUNNER_ROLES,
     SECRET_ROLE,
@@ -40,6 +41,7 @@ ATTACHMENT = "projects/my-project/regions/europe-west4/networkAttachments/a"
 SUBNET = "/compute/v1/projects/my-project/regions/europe-west4/subnetworks"
 TABLE = "projects/my-project/datasets/d/tables/t"
 PREDICTIONS = "/bigquery/v2/projects/my-project/datasets/answers"
+LOGS = "/bigquery/v2/projects/other-project/datasets/answers"
 TOPIC, SECRET = "projects/my-project/topics/runs", "projects/my-project/secrets/chat"
 VERSION = f"{SECRET}/versions/latest"
 NOTIFY = {"webhook": VERSION, "pubsub": TOPIC}
@@ -71,6 +73,7 @@ def project(monkeypatch, tmp_path):
         "projects/my-project": (
             *PROJECT_ROLES,
             *RUNNER_ROLES["dataflow"],
+            *RELEASE_ROLES,
             READ_SESSION,
             LOAD_ROLE,
         ),
@@ -155,6 +158,15 @@ def source(uri):
 
 def predicts(p):
     p.spec.update(predict={"table": "bq://my-project.answers.t"})
+
+
+def logs(uri="bq://my-project.answers.t"):
+    return lambda p: p.spec.update(release={"endpoint": "toy", "log": uri})
+
+
+def elsewhere(p):
+    """The dataset of the log is in another project, and lets the run's account read it."""
+    p.iam.resources[LOGS] = {"access": [{"role": "READER", "userByEmail": TRAINER}]}
 
 
 def lacks(resource, *roles):
@@ -372,6 +384,22 @@ WRONG = {
         f"lacks {DATASET_ROLE} on dataset my-project.answers",
         f'GRANT `{DATASET_ROLE}` ON SCHEMA `my-project.answers` TO "serviceAccount:{TRAINER}"',
     ),
+    "no dataset for the request log": (
+        [logs(), lost(PREDICTIONS)],
+        "there is no dataset my-project.answers",
+        "bq mk --location=europe-west4 my-project:answers",
+    ),
+    "request log not for the account": (
+        [logs(), has(PREDICTIONS, access=[])],
+        f"lacks {TABLE_ROLE} on dataset my-project.answers",
+        f'GRANT `{TABLE_ROLE}` ON SCHEMA `my-project.answers` TO "serviceAccount:{TRAINER}"',
+    ),
+    "request log in another project": (
+        [logs("bq://other-project.answers.t"), elsewhere],
+        f"gcp-sa-aiplatform.iam.gserviceaccount.com lacks {DATASET_ROLE} on dataset "
+        "other-project.answers",
+        f'GRANT `{DATASET_ROLE}` ON SCHEMA `other-project.answers` TO "{AGENT}"',
+    ),
     "no load jobs": (
         [predicts, lacks("projects/my-project", LOAD_ROLE)],
         "lacks roles/bigquery.jobUser on project my-project",
@@ -538,6 +566,7 @@ def doctor(project, capsys, *arguments):
         [train(tier="H100_SPOT")],
         [source(BQ)],
         [predicts],
+        [logs()],
         [dataflow],
         [cloud(network=NETWORK, encryption_key=KEY)],
         [cloud(psc_interface=ATTACHMENT)],
