@@ -100,7 +100,8 @@ resource "google_project_iam_member" "trainer" {
   for_each = toset(concat(
     ["roles/aiplatform.user", "roles/logging.logWriter"],
     var.dataflow ? ["roles/dataflow.developer", "roles/dataflow.worker"] : [],
-    var.prediction_tables ? ["roles/bigquery.jobUser"] : [],
+    length(var.prediction_datasets) > 0 ? ["roles/bigquery.jobUser"] : [],
+    length(var.request_log_datasets) > 0 ? ["roles/bigquery.readSessionUser"] : [],
   ))
 
   project = var.project
@@ -142,6 +143,36 @@ resource "google_storage_bucket_iam_member" "trainer_sees_sources" {
   bucket = each.value
   role   = "roles/storage.legacyBucketReader"
   member = local.trainer
+}
+
+# The tables of predictions: `predict.table` of a spec.
+resource "google_bigquery_dataset_iam_member" "trainer_writes_predictions" {
+  for_each = var.prediction_datasets
+
+  project    = split(".", each.value)[0]
+  dataset_id = split(".", each.value)[1]
+  role       = "roles/bigquery.dataEditor"
+  member     = local.trainer
+}
+
+# What an endpoint was asked: `release.log` of a spec.
+resource "google_bigquery_dataset_iam_member" "trainer_reads_request_logs" {
+  for_each = var.request_log_datasets
+
+  project    = split(".", each.value)[0]
+  dataset_id = split(".", each.value)[1]
+  role       = "roles/bigquery.dataViewer"
+  member     = local.trainer
+}
+
+# Vertex AI writes the log, and needs no further role for it in its own project.
+resource "google_bigquery_dataset_iam_member" "agent_writes_request_logs" {
+  for_each = toset([for name in var.request_log_datasets : name if split(".", name)[0] != var.project])
+
+  project    = split(".", each.value)[0]
+  dataset_id = split(".", each.value)[1]
+  role       = "roles/bigquery.dataEditor"
+  member     = google_project_service_identity.agents.member
 }
 
 # Dataflow's workers pull the image as the account that they run as.

@@ -55,10 +55,26 @@ variable "dataflow" {
   default     = false
 }
 
-variable "prediction_tables" {
-  description = "Whether predictions may be loaded into tables of BigQuery. Their dataset is yours: docs/security.md."
-  type        = bool
-  default     = false
+variable "prediction_datasets" {
+  description = "Datasets of BigQuery, in the form PROJECT.DATASET, into whose tables predictions may be loaded."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.prediction_datasets : can(regex("^[^.]+[.][^.]+$", name))])
+    error_message = "A dataset has the form PROJECT.DATASET."
+  }
+}
+
+variable "request_log_datasets" {
+  description = "Datasets of BigQuery, in the form PROJECT.DATASET, with the request logs of endpoints."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.request_log_datasets : can(regex("^[^.]+[.][^.]+$", name))])
+    error_message = "A dataset has the form PROJECT.DATASET."
+  }
 }
 
 variable "cloud_build" {

@@ -201,9 +201,10 @@ def test_roles_are_given_to_named_members_and_none_is_broad(blocks):
     assert not roles & {"roles/owner", "roles/editor", "roles/viewer"}
     assert not [role for role in roles if role.lower().endswith("admin")]
     members = [b for b in blocks if b.words[0] == "resource" and b.words[1].endswith("_member")]
-    assert len(members) == 23
+    assert len(members) == 26
     named = {"local.trainer", "each.value", "each.value [ 1 ]"}
     named.add("google_service_account.builder [ 0 ] .member")
+    named.add("google_project_service_identity.agents.member")
     for block in members:
         assert block.attributes["member"] in named
         assert {"role", "member"} <= set(block.attributes)
@@ -216,7 +217,7 @@ OF_ONE_S_OWN = {"roles/cloudkms.cryptoKeyEncrypterDecrypter"}
 
 def test_the_page_gives_the_same_roles_as_the_module():
     page, module = (ROOT / "docs/security.md").read_text(), (ROOT / "deploy/main.tf").read_text()
-    granted = set(re.findall(r"--role=(roles/[\w.]+)", page))
+    granted = set(re.findall(r"(?:--role=|GRANT `)(roles/[\w.]+)", page))
     assert granted - OF_ONE_S_OWN == set(re.findall(r"roles/[\w.]+", module))
     listed = {
         *PROJECT_ROLES,
