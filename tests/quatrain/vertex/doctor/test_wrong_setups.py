@@ -427,7 +427,10 @@ WRONG = {
         "roles/aiplatform.user",
     ),
     "account may not watch a release": (
-        [lambda p: p.spec.update(release={"endpoint": "toys"})],
+        [
+            lambda p: p.spec.update(release={"endpoint": "toys"}),
+            lacks("projects/my-project", *RELEASE_ROLES),
+        ],
         "lacks roles/monitoring.viewer on project my-project",
         "--role=roles/monitoring.viewer",
     ),
