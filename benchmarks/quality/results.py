@@ -20,7 +20,8 @@ class Result:
         system: The system.
         inputs: A digest of what it was measured from: rows, columns, sources, versions.
         metrics: The metrics of the test rows; empty if the system failed.
-        cpu_s: CPU-seconds of training and of answering the test rows.
+        cpu_s: CPU-seconds of `train`, `load` from disk, `answer` to the test rows, and `again`, the
+            second answer to them. Lines of before this was split lack `load` and `again`.
         peak_mb: The largest resident set, in MiB.
         versions: The versions of its libraries, or our commit.
         rows: How many rows train, validate and test.

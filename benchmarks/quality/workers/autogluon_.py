@@ -45,7 +45,13 @@ def main() -> None:
                 path=f"{models}/models",
                 verbosity=0,
             )
-            return predictor.fit(train, presets=PRESETS[system], num_cpus=1, num_gpus=0, **options)
+            predictor.fit(train, presets=PRESETS[system], num_cpus=1, num_gpus=0, **options)
+            return predictor
+
+        def load(fitted: Any) -> Any:
+            predictor = TabularPredictor.load(fitted.path)
+            predictor.persist()
+            return predictor
 
         def answer(predictor: Any) -> np.ndarray:
             if not split.is_class:
@@ -53,7 +59,7 @@ def main() -> None:
             found = predictor.predict_proba(split.test)
             return found.reindex(columns=split.classes, fill_value=0.0).to_numpy()
 
-        run(fit, answer, out, ["autogluon.tabular"], seconds_allowed=round(limit))
+        run(fit, answer, out, ["autogluon.tabular"], load=load, seconds_allowed=round(limit))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Trains the product on one split by its own steps, and answers by the exported model.
+"""Trains the product on one split by its own steps, loads the exported model and answers by it.
 
 The spec is the one that `init` wrote, with these splits. Preprocessing and training count as
 training; building the sdist of the trainer, which does not depend on the rows, does not count.
@@ -6,7 +6,6 @@ training; building the sdist of the trainer, which does not depend on the rows, 
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -48,19 +47,28 @@ def train(folder: Path, work: Path, sdist: Sdist, site: Path) -> Path:
     return work / "model"
 
 
-def test_rows(folder: Path, inputs: list[str]) -> pa.Table:
-    """Returns the test rows as they are written, as texts."""
-    types = dict.fromkeys([*inputs, SPLIT], pa.string())
-    options = pacsv.ConvertOptions(column_types=types, include_columns=list(types))
+def test_rows(folder: Path) -> pa.Table:
+    """Returns the test rows with the types that Arrow reads, as a program has them in memory.
+
+    A column that the spec reads as texts, or by rules of its own, has texts.
+    """
+    spec = json.loads(load_spec(folder / "spec.yaml").as_json())
+    columns = {name: type_ for name, type_ in spec["columns"].items() if name != spec["label"]}
+    texts = [name for name, type_ in columns.items() if isinstance(type_, dict)]
+    texts += [name for name, type_ in columns.items() if type_ == "string"]
+    options = pacsv.ConvertOptions(
+        column_types=dict.fromkeys(texts, pa.string()),
+        include_columns=list(columns),
+        null_values=spec["source"]["nulls"],
+    )
     parse = pacsv.ParseOptions(newlines_in_values=True)
     rows = pacsv.read_csv(folder / "rows.csv", parse_options=parse, convert_options=options)
-    return rows.filter(pc.equal(rows[SPLIT], "test")).drop_columns(SPLIT)
+    return rows.filter(pc.equal(rows[SPLIT], "test")).drop_columns(SPLIT).combine_chunks()
 
 
-def answer(model: Path, folder: Path, classes: list[str]) -> np.ndarray:
+def answer(model: quatrain.Model, rows: pa.Table, classes: list[str]) -> np.ndarray:
     """Returns the probabilities of the classes, 0 for one that the model lacks, or numbers."""
-    loaded = quatrain.load_model(model, trust=True)
-    found = loaded.predict(test_rows(folder, list(loaded.inputs)), rejected="null")
+    found = model.predict(rows, rejected="null")
     if not classes:
         return found["prediction"].to_numpy()
     nothing = pa.nulls(found.num_rows, pa.float64()).fill_null(0.0)
@@ -70,19 +78,21 @@ def answer(model: Path, folder: Path, classes: list[str]) -> np.ndarray:
 
 
 def main() -> None:
-    """Trains and answers."""
+    """Trains, loads and answers."""
     place, _, out, _ = arguments()
     folder = Path(place)
     classes = json.loads((folder / "columns.json").read_text())["classes"]
-    importlib.import_module("tensorflow")  # which is not answering
+    rows = test_rows(folder)
+    load = quatrain.load_model  # whose import is not loading
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         sdist = build_sdist(default_trainer_dir(), work)
         site = isolation.install(sdist.path, work)
         run(
             lambda: train(folder, work, sdist, site),
-            lambda model: answer(model, folder, classes),
+            lambda model: answer(model, rows, classes),
             out,
+            load=lambda model: load(model, trust=True),
         )
 
 

@@ -116,31 +116,43 @@ def _target(frame: pd.DataFrame, classes: list[str]) -> tuple[pd.DataFrame, np.n
 
 
 def run(
-    train: Callable[[], T],
-    answer: Callable[[T], np.ndarray],
+    train: Callable[[], Any],
+    answer: Callable[[Any], np.ndarray],
     out: str,
     packages: Sequence[str] = (),
+    load: Callable[[Any], Any] | None = None,
     **notes: Any,
 ) -> None:
-    """Trains and answers, each measured, writes the predictions and prints the cost.
+    """Trains, loads and answers twice, each measured, writes the predictions and prints the cost.
 
     Args:
-        train: Returns the model.
-        answer: Predicts the test rows: `[N, C]` probabilities, or `[N]` numbers.
+        train: Returns the model, or with `load` what it is loaded from.
+        answer: Predicts the test rows, which are in memory as the library takes them: `[N, C]`
+            probabilities, or `[N]` numbers.
         out: Where the predictions go, as .npy.
         packages: The distributions whose versions are recorded.
+        load: Returns the model, ready to answer, from where training left it on disk; None: the
+            model in memory answers, and loading has no cost in the record.
         notes: What else is recorded.
     """
-    before = cpu_seconds()
-    model = train()
-    trained = cpu_seconds()
-    predictions = answer(model)
-    answered = cpu_seconds()
+    cost: dict[str, float] = {}
+    model, cost["train"] = _timed(train, 2)
+    if load:
+        trained = model
+        model, cost["load"] = _timed(lambda: load(trained), 3)
+    predictions, cost["answer"] = _timed(lambda: answer(model), 3)
+    _, cost["again"] = _timed(lambda: answer(model), 3)
     np.save(out, np.asarray(predictions, dtype=np.float64))
-    cost = {"train": round(trained - before, 2), "answer": round(answered - trained, 3)}
     versions = {name: metadata.version(name) for name in packages}
     line = {"cpu_s": cost, "peak_mb": round(peak_mb()), "versions": versions, **notes}
     print("\n" + MARK + json.dumps(line), flush=True)
+
+
+def _timed(work: Callable[[], T], digits: int) -> tuple[T, float]:
+    """Returns a result and the CPU-seconds that it took, rounded."""
+    before = cpu_seconds()
+    result = work()
+    return result, round(cpu_seconds() - before, digits)
 
 
 def arguments() -> tuple[str, str, str, float]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from benchmarks.quality.comparisons import Comparison, Intervals
 from benchmarks.quality.lines import append_line
 from benchmarks.quality.page import Page
@@ -71,3 +73,36 @@ def test_a_table_without_one_of_the_trees_is_not_counted(tmp_path):
     }
     page = Page(TABLES, latest, Intervals(tmp_path / "none.jsonl")).text()
     assert "Of 2 tables, 0 are measured" in page
+
+
+def _answering(tmp_path, costs: dict[tuple[str, str], dict[str, float]]) -> str:
+    latest = {
+        (table, 0, system): replace(_result(table, system, 0.4), cpu_s={"train": 9.0, **cost})
+        for (table, system), cost in costs.items()
+    }
+    return Page(TABLES, latest, Intervals(tmp_path / "none.jsonl")).text()
+
+
+def test_loading_and_answering_stand_beside_autogluon_medium(tmp_path):
+    ours, theirs = "Quatrain", "AutoGluon medium"
+    page = _answering(
+        tmp_path,
+        {
+            ("ahead", ours): {"load": 0.25, "answer": 0.1, "again": 0.01},
+            ("ahead", theirs): {"load": 0.5, "answer": 1.0, "again": 0.0},
+            ("behind", ours): {"load": 0.5, "answer": 0.4, "again": 0.02},
+            ("behind", theirs): {"load": 0.5, "answer": 0.2, "again": 0.04},
+        },
+    )
+    assert "| sum over 2 tables | Quatrain | AutoGluon medium | median ratio |" in page
+    assert "| loading | 0.75 | 1.00 | 0.75 |" in page
+    assert "| the first answer | 0.50 | 1.20 | 1.05 |" in page
+    assert "| answering again | 0.03 | 0.04 | 5.25 |" in page
+
+
+def test_a_result_from_before_loading_was_measured_is_not_compared(tmp_path):
+    old, new = {"answer": 1.0}, {"load": 0.2, "answer": 0.1, "again": 0.1}
+    costs = {("ahead", "Quatrain"): new, ("ahead", "AutoGluon medium"): old}
+    page = _answering(tmp_path, costs)
+    assert "No table has both with these figures." in page
+    assert "| ahead | 9 | - | - | 9 | 0.1 | - | - | 1 |" in page
